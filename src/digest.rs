@@ -1,0 +1,136 @@
+//! SHA-256 as sealinit writes it: `sha256:` and 64 hexadecimal digits.
+//!
+//! Never decides what is hashed; that is the [inventory](crate::inventory)'s.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes read at a time: large enough to hash at full speed, small enough to stay in the cache.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// A SHA-256 value, compared as bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    /// The hash of `bytes`.
+    #[must_use]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The hash of all that `reader` still gives, and its length in bytes.
+    ///
+    /// # Errors
+    /// What the reader fails with.
+    pub(crate) fn of_reader(reader: &mut impl Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Hasher::default();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => hasher.update(&chunk[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Parses 64 hexadecimal digits, without the `sha256:` before them.
+    #[must_use]
+    pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+        let digits: Vec<u32> = hex.chars().map_while(|c| c.to_digit(16)).collect();
+        if digits.len() != 64 || hex.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::try_from(pair[0] << 4 | pair[1]).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The value as 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub(crate) fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.0
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+            .collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+/// Why a text is not a digest.
+#[derive(Debug, thiserror::Error)]
+#[error("a digest is written sha256:<64 hexadecimal digits>")]
+pub(crate) struct ParseDigestError;
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or(ParseDigestError)
+    }
+}
+
+/// A hash in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Hasher {
+    state: Sha256,
+    length: u64,
+}
+
+impl Hasher {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// The hash, and how many bytes went into it.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (Digest(self.state.finalize().into()), self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 180-4, the vector for "abc".
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.hex(), ABC);
+        assert_eq!(digest.to_string().parse::<Digest>().ok().map(|d| d.hex()), Some(ABC.into()));
+        assert_eq!(Digest::of_reader(&mut &b"abc"[..]).ok(), Some((digest, 3)), "read in pieces");
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_refused() {
+        for text in [
+            "",
+            ABC,
+            "sha256:",
+            &format!("sha256:{ABC}0"),
+            &format!("sha512:{ABC}"),
+            &format!("sha256:{}", &ABC[1..]),
+            &format!("sha256:+{}", &ABC[1..]),
+            &format!("sha256:é{}", &ABC[2..]),
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+}

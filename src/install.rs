@@ -1,0 +1,243 @@
+//! Puts a plan on disk: every file whole or not at all, never more readable than it will be, and nothing outside the destinations.
+//!
+//! Never decides what is installed; that is the [plan](crate::plan)'s. What it finds changed since then, it refuses.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::digest::{CHUNK, Hasher};
+use crate::error::Error;
+use crate::inventory::{Content, Held};
+use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
+use crate::source;
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_all};
+
+/// Proof that a plan was put on disk. Whether it is there is for [`verify`](crate::verify) to say.
+#[derive(Debug)]
+pub(crate) struct Installed(());
+
+/// Installs all of `plan`; small contents come from `held`.
+///
+/// # Errors
+/// The first act that failed. What was installed until then stays; the next start installs it again.
+pub(crate) fn install(tree: &Tree, plan: &Plan, held: &Held) -> Result<Installed, Error> {
+    Installing::of(tree, plan, held, |_| true).run()
+}
+
+/// Installs again what is at, above or below `paths`, removing what stands in its place.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn reinstall(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>) -> Result<Installed, Error> {
+    let held = Held::default();
+    // A directory above may have to be opened for us to write in it; what is below a directory that vanished went with it.
+    let related = |entry: &Entry| {
+        let is_directory = matches!(entry.what, What::Directory(_));
+        entry.is_locked()
+            && paths.iter().any(|path| entry.dest.starts_with(path) || (is_directory && path.starts_with(&entry.dest)))
+    };
+    let mut installing = Installing::of(tree, plan, &held, related);
+    installing.replace = true;
+    installing.run()
+}
+
+struct Installing<'a> {
+    tree: &'a Tree,
+    held: &'a Held,
+    entries: Vec<&'a Entry>,
+    /// Whether directories on the way must be closed to others.
+    locked: bool,
+    /// Whether a directory in the place of a file is removed, and the other way round.
+    replace: bool,
+    /// Directories in which a name changed, or whose attributes did.
+    touched: BTreeSet<&'a Path>,
+}
+
+impl<'a> Installing<'a> {
+    fn of(tree: &'a Tree, plan: &'a Plan, held: &'a Held, which: impl Fn(&Entry) -> bool) -> Self {
+        let entries = plan.entries.iter().filter(|entry| which(entry)).collect();
+        Self { tree, held, entries, locked: plan.lock != Lock::None, replace: false, touched: BTreeSet::new() }
+    }
+
+    fn run(mut self) -> Result<Installed, Error> {
+        // Directories are closed only after they were filled: the owner of one with mode 0550 cannot write in it
+        // without CAP_DAC_OVERRIDE.
+        self.each_directory(Self::open)?;
+        for entry in self.entries.clone() {
+            let failed = |source| Error::Install { path: entry.dest.clone(), source };
+            match &entry.what {
+                What::File(file) => self.file(entry, file)?,
+                What::Absent => self.remove(&entry.dest).map_err(failed)?,
+                What::Directory(_) => {}
+            }
+        }
+        self.entries.reverse();
+        self.each_directory(Self::close)?;
+        self.sync()?;
+        self.tree.forget();
+        Ok(Installed(()))
+    }
+
+    fn each_directory(
+        &mut self,
+        act: impl Fn(&mut Self, &'a Path, &Directory) -> Result<(), TreeError>,
+    ) -> Result<(), Error> {
+        for entry in self.entries.clone() {
+            if let What::Directory(directory) = &entry.what {
+                act(self, &entry.dest, directory)
+                    .map_err(|source| Error::Install { path: entry.dest.clone(), source })?;
+            }
+        }
+        // What was known of their owners and modes is no longer true.
+        self.tree.forget();
+        Ok(())
+    }
+
+    /// Makes a directory, or opens an existing one that will be ours so that we, and nobody else, can write in it.
+    fn open(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), TreeError> {
+        self.tree.make_parents(dest)?;
+        let (parent, name) = self.tree.parent(dest)?;
+        self.touch_parent(dest);
+        let found = parent.look(name)?;
+        if self.replace && found.is_some_and(|found| found.kind != FileKind::Directory) {
+            parent.remove_all(name)?;
+        }
+        if found.is_none_or(|found| self.replace && found.kind != FileKind::Directory) {
+            // Closed to all others until it has its owner and mode.
+            return self.tree.make_dir(dest, 0o700);
+        }
+        let me = self.tree.trusted();
+        if directory.attributes.uid == me {
+            let dir = self.tree.dir(dest)?;
+            let found = dir.facts().attributes;
+            dir.set_attributes(Attributes { uid: me, mode: (found.mode & 0o755) | 0o700, ..found })?;
+            self.tree.forget();
+        }
+        Ok(())
+    }
+
+    /// Removes extra names and gives a directory, and what is below if asked, its owner and mode.
+    fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), TreeError> {
+        let dir = self.tree.dir(dest)?;
+        if let Some(names) = &directory.exact {
+            for name in dir.names()? {
+                if !names.contains(&name) {
+                    dir.remove_all(&name)?;
+                }
+            }
+        }
+        let wanted = directory.attributes;
+        if directory.recursive {
+            dir.give_below(wanted.uid, wanted.gid)?;
+        }
+        dir.set_attributes(wanted)?;
+        // Synced while its owner is known; once it is somebody else's, that is somebody else's to open.
+        dir.sync()
+    }
+
+    fn file(&mut self, entry: &'a Entry, file: &File) -> Result<(), Error> {
+        let dest = &entry.dest;
+        let failed = |source| Error::Install { path: dest.clone(), source };
+        self.tree.make_parents(dest).map_err(failed)?;
+        let (dir, name) = self.tree.parent(dest).map_err(failed)?;
+        if self.locked
+            && !file.mutable
+            && let Some(source) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
+        {
+            return Err(failed(source));
+        }
+        if dir.look(name).map_err(failed)?.is_some_and(|found| found.kind == FileKind::Directory) {
+            if !self.replace {
+                return Err(Error::DirectoryInPlace { path: dest.clone() });
+            }
+            dir.remove_all(name).map_err(failed)?;
+        }
+        self.touch_parent(dest);
+        place(&dir, name, dest, file, self.held)
+    }
+
+    fn remove(&mut self, dest: &'a Path) -> Result<(), TreeError> {
+        match self.tree.parent(dest) {
+            Err(TreeError::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok((dir, name)) => {
+                if dir.look(name)?.is_some() {
+                    self.touch_parent(dest);
+                    dir.remove_all(name)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn touch_parent(&mut self, dest: &'a Path) {
+        self.touched.extend(dest.parent());
+    }
+
+    /// A name is safe from a power cut only when its directory is on disk, and a seal must never outlive what it seals.
+    fn sync(&self) -> Result<(), Error> {
+        for path in &self.touched {
+            let synced = self.tree.dir(path).and_then(|dir| dir.sync());
+            synced.map_err(|source| Error::Install { path: path.to_path_buf(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Installs one file, copying no content but the planned one.
+fn place(dir: &Dir, name: &OsStr, dest: &Path, file: &File, held: &Held) -> Result<(), Error> {
+    // What the closure cannot say in its own error type.
+    let mut stopped = None;
+    let installed = dir.install_file(name, &temporary_name(dest), file.attributes, |temporary| {
+        let path = &file.origin;
+        match (held.get(dest), path) {
+            (Some(bytes), _) => write_all(temporary, dest, bytes),
+            (None, Origin::Manifest(text)) => write_all(temporary, dest, text.as_bytes()),
+            (None, Origin::Source(path)) => {
+                let copied = copy(path, temporary, dest, file.content);
+                copied.map_err(|error| match error {
+                    CopyError::Write(error) => error,
+                    CopyError::Source(error) => {
+                        stopped = Some(error);
+                        TreeError::Missing { path: path.clone() }
+                    }
+                })
+            }
+        }
+    });
+    installed.map_err(|source| stopped.unwrap_or(Error::Install { path: dest.to_owned(), source }))
+}
+
+/// Why a copy failed: for what is read or for what is written.
+enum CopyError {
+    Source(Error),
+    Write(TreeError),
+}
+
+/// Copies a source too large to be held in memory, and checks that it still is what was planned.
+fn copy(from: &Path, to: &mut std::fs::File, dest: &Path, expected: Content) -> Result<(), CopyError> {
+    let unreadable =
+        |source| CopyError::Source(Error::SourceRead { path: from.to_owned(), dest: dest.to_owned(), source });
+    let (mut source, _) = source::open(from).map_err(unreadable)?;
+    let mut hasher = Hasher::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match source.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => {
+                hasher.update(&chunk[..n]);
+                write_all(to, dest, &chunk[..n]).map_err(CopyError::Write)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error.into())),
+        }
+    }
+    let (digest, size) = hasher.finish();
+    if (Content { digest, size }) == expected {
+        Ok(())
+    } else {
+        Err(CopyError::Source(Error::SourceChanged { path: from.to_owned(), dest: dest.to_owned() }))
+    }
+}

@@ -1,0 +1,210 @@
+//! What sealinit says on standard error: one event a line, as `key=value` text or as JSON, without a time, which engines add.
+//!
+//! Never writes to standard output, which is the service's, and never fails: a log that is full or closed must not stop PID 1.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::plan::Lock;
+use crate::verify::Drift;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// `sealinit: info: sealed state=sealed …`
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The least severe events that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// What stopped a start.
+    Error,
+    /// And what an operator should look at.
+    Warn,
+    /// And what every start did.
+    Info,
+    /// And how.
+    Debug,
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+        }
+    }
+}
+
+/// Sends events to standard error from now on.
+pub(crate) fn install(format: LogFormat, level: LogLevel) {
+    // log_internal_errors would print to a standard error that has just failed, and panic.
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(Level::from(level))
+        .with_ansi(false)
+        .log_internal_errors(false);
+    // That another logger is there already can only be in a test.
+    let _ = match format {
+        LogFormat::Text => tracing::subscriber::set_global_default(subscriber.event_format(Text).finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(
+            subscriber.json().flatten_event(true).with_target(false).without_time().finish(),
+        ),
+    };
+}
+
+/// `sealinit: level: message key=value …`
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            _ => "debug",
+        };
+        let mut line = Line::default();
+        event.record(&mut line);
+        writeln!(writer, "sealinit: {level}: {}{}", line.message, line.fields)
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = format!("{value:?}");
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value}"),
+            name if value.is_empty() || value.contains([' ', '"', '=']) => {
+                write!(self.fields, " {name}=\"{}\"", value.replace('"', "\\\""))
+            }
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
+}
+
+/// How the digest compares with the pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PinStatus {
+    /// There is no pin, or nothing yet to compare with it.
+    None,
+    Ok,
+    Mismatch,
+}
+
+/// What a start was: each logs exactly one of these.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    started: Instant,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) pin: PinStatus,
+    pub(crate) lock: Lock,
+    pub(crate) entries: usize,
+}
+
+impl Summary {
+    /// Of a start that begins now, and of which nothing is known yet.
+    pub(crate) fn begin() -> Self {
+        Self { started: Instant::now(), digest: None, pin: PinStatus::None, lock: Lock::None, entries: 0 }
+    }
+
+    /// Logs that the service runs now, in which state of configuration.
+    pub(crate) fn log(&self, state: &'static str) {
+        let Fields { digest, pin, lock, entries, ms } = self.fields();
+        tracing::info!(state, digest, pin, lock, entries, ms, "{state}");
+    }
+
+    /// Logs everything that stopped the start, and that it was refused.
+    pub(crate) fn log_refusal(&self, errors: &[Error]) {
+        for error in errors {
+            match error {
+                Error::Drift(drift) => log_drift(Level::ERROR, drift),
+                error => tracing::error!("{error}"),
+            }
+        }
+        let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
+        let message = if drifted {
+            "refused: the disk differs from the seal; undo the change or recreate the container"
+        } else {
+            "refused: the service was not started"
+        };
+        let Fields { digest, pin, lock, entries, ms } = self.fields();
+        tracing::error!(state = "refused", digest, pin, lock, entries, ms, "{message}");
+    }
+
+    fn fields(&self) -> Fields {
+        Fields {
+            digest: self.digest.map_or_else(|| "none".into(), |digest| digest.to_string()),
+            pin: match self.pin {
+                PinStatus::None => "none",
+                PinStatus::Ok => "ok",
+                PinStatus::Mismatch => "mismatch",
+            },
+            lock: self.lock.name(),
+            entries: self.entries as u64,
+            ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The summary's values as they are written.
+struct Fields {
+    digest: String,
+    pin: &'static str,
+    lock: &'static str,
+    entries: u64,
+    /// Milliseconds since this process began its work.
+    ms: u64,
+}
+
+/// Logs one difference between disk and seal.
+pub(crate) fn log_drift(level: Level, drift: &Drift) {
+    let Drift { path, attribute, expected, found } = drift;
+    let path = escaped(path).to_string();
+    if level == Level::ERROR {
+        tracing::error!(path, attribute, expected, found, "drift");
+    } else {
+        tracing::warn!(path, attribute, expected, found, "drift");
+    }
+}
+
+/// Logs that the mounted manifest is not the sealed one.
+pub(crate) fn log_manifest_change(path: &Path) {
+    let path = escaped(path).to_string();
+    tracing::warn!(
+        path,
+        "the manifest is not the sealed one; the sealed configuration runs, and recreating the container applies the new one"
+    );
+}

@@ -1,0 +1,405 @@
+//! What is to be on disk and who is to run, fully resolved: a function of manifest, inventory and identities, and of nothing else.
+//!
+//! Never looks at the machine. The first start makes the plan from what it reads; a later start makes the very same plan from
+//! what the seal recorded, so there is no second copy of it that could be forged or differ.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::accounts::Identities;
+use crate::capability::CapabilitySet;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::inventory::{Content, Inventory, Kind, PathKey};
+use crate::json::Located;
+use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange};
+use crate::tree::Attributes;
+
+const DEFAULT_FILE_MODE: u32 = 0o440;
+const DEFAULT_COPIED_DIRECTORY_MODE: u32 = 0o550;
+const DEFAULT_OWN_DIRECTORY_MODE: u32 = 0o750;
+
+/// What a start is to reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) digest: Digest,
+    /// In byte order of destinations, so that a directory comes before what is in it.
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) service: Service,
+    pub(crate) lock: Lock,
+    pub(crate) on_drift: OnDrift,
+    pub(crate) on_manifest_change: OnManifestChange,
+}
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) dest: PathBuf,
+    pub(crate) what: What,
+}
+
+/// What is to be at a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    File(File),
+    Directory(Directory),
+    Absent,
+}
+
+/// A file to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) content: Content,
+    pub(crate) origin: Origin,
+    pub(crate) attributes: Attributes,
+    /// Neither content nor hash may be printed.
+    pub(crate) secret: bool,
+    /// Installed once, never verified.
+    pub(crate) mutable: bool,
+}
+
+/// Where a file's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Manifest(String),
+    Source(PathBuf),
+}
+
+/// A directory to make or take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) attributes: Attributes,
+    /// The names that may be in it, where others are drift.
+    pub(crate) exact: Option<BTreeSet<OsString>>,
+    /// What is below belongs to the same owner and group.
+    pub(crate) recursive: bool,
+}
+
+/// Program, environment and credentials of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) working_dir: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups. The primary group is among them: without it, a file's group permissions could be evaded
+    /// (CVE-2022-36109).
+    pub(crate) groups: BTreeSet<u32>,
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<String>,
+    pub(crate) capabilities: CapabilitySet,
+    pub(crate) no_new_privileges: bool,
+}
+
+/// How well the sealed files are locked against the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// The service's uid cannot change them.
+    Full,
+    /// It holds a capability with which it could.
+    Partial,
+    /// They belong to its own uid.
+    None,
+}
+
+impl Lock {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Plan {
+    /// Resolves what is to be reached. `arguments` is the command given after `--`.
+    ///
+    /// # Errors
+    /// Everything in the manifest that contradicts itself now that ids are known.
+    pub(crate) fn new(
+        manifest: &Manifest,
+        inventory: &Inventory,
+        identities: &Identities,
+        arguments: &[OsString],
+    ) -> Result<Self, Vec<Error>> {
+        let mut planning = Planning {
+            manifest,
+            identities,
+            groups: identities.service.supplementary.iter().copied().chain([identities.service.gid]).collect(),
+            errors: vec![],
+        };
+        let service = planning.service(arguments);
+        let entries = planning.entries(inventory);
+        match service {
+            Some(service) if planning.errors.is_empty() => Ok(Self {
+                digest: inventory.digest(manifest.text()),
+                entries,
+                lock: service.lock(identities.installer),
+                service,
+                on_drift: manifest.document.on_drift,
+                on_manifest_change: manifest.document.on_manifest_change,
+            }),
+            _ => Err(planning.errors),
+        }
+    }
+
+    /// The planned directories that will belong to the installer and be closed to others, whatever they are now.
+    pub(crate) fn locked_directories(&self, installer: u32) -> BTreeSet<&Path> {
+        let locked = |entry: &Entry| match &entry.what {
+            What::Directory(directory) => {
+                directory.attributes.uid == installer && directory.attributes.mode & 0o022 == 0
+            }
+            _ => false,
+        };
+        self.entries.iter().filter(|entry| locked(entry)).map(|entry| entry.dest.as_path()).collect()
+    }
+}
+
+impl Entry {
+    /// Whether it has to be locked against the service, directories on the way included.
+    pub(crate) fn is_locked(&self) -> bool {
+        !matches!(&self.what, What::File(file) if file.mutable)
+    }
+}
+
+impl Service {
+    fn lock(&self, installer: u32) -> Lock {
+        match self.uid {
+            // What is installed belongs to the installer, and here the service is just that uid.
+            uid if uid == installer => Lock::None,
+            _ if self.capabilities.unlocks_files() => Lock::Partial,
+            _ => Lock::Full,
+        }
+    }
+}
+
+/// A plan in the making, and what contradicts itself.
+struct Planning<'a> {
+    manifest: &'a Manifest,
+    identities: &'a Identities,
+    /// All groups of the service.
+    groups: BTreeSet<u32>,
+    errors: Vec<Error>,
+}
+
+/// A directory of the manifest, and where it stands there.
+type Declared<'a> = (usize, &'a manifest::Directory);
+
+impl Planning<'_> {
+    fn problem(&mut self, offset: usize, at: String, message: String) {
+        self.errors.push(self.manifest.problem(offset, at, message));
+    }
+
+    fn service(&mut self, arguments: &[OsString]) -> Option<Service> {
+        let Located { value: service, offset } = &self.manifest.document.service;
+        let identity = &self.identities.service;
+        let command = match (arguments, &service.command) {
+            ([], Some(command)) => command.0.iter().map(|word| word.0.clone().into()).collect(),
+            ([], None) => {
+                let message = "there is no command; add \"command\", or give one after -- (CMD in a Dockerfile)";
+                self.problem(*offset, "$.service".into(), message.into());
+                return None;
+            }
+            (arguments, _) => arguments.to_vec(),
+        };
+        for (given, key, place) in [
+            (service.supervise, "supervise", "$.service.supervise"),
+            (!self.manifest.document.check.is_empty(), "check", "$.check"),
+        ] {
+            if given {
+                let message = format!("this version of sealinit does not know {key} yet; remove it");
+                self.problem(*offset, place.into(), message);
+            }
+        }
+        Some(Service {
+            command,
+            env: service.env.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+            working_dir: service.working_dir.as_ref().map(|dir| dir.0.clone()),
+            umask: service.umask.map(|umask| umask.0),
+            uid: identity.uid,
+            gid: identity.gid,
+            groups: self.groups.clone(),
+            name: identity.name.clone(),
+            home: identity.home.clone(),
+            capabilities: service.capabilities.iter().copied().collect(),
+            no_new_privileges: service.no_new_privileges,
+        })
+    }
+
+    fn entries(&mut self, inventory: &Inventory) -> Vec<Entry> {
+        let document = &self.manifest.document;
+        let files: HashMap<&Path, (usize, &manifest::File)> =
+            document.files.iter().enumerate().map(|(i, file)| (file.dest.value.0.as_path(), (i, file))).collect();
+        let directories: HashMap<&Path, Declared<'_>> = document
+            .directories
+            .iter()
+            .enumerate()
+            .map(|(i, directory)| (directory.path.value.0.as_path(), (i, directory)))
+            .collect();
+
+        let mut entries = Vec::with_capacity(inventory.0.len());
+        let mut present: HashMap<PathBuf, BTreeSet<OsString>> = HashMap::new();
+        for (dest, kind) in &inventory.0 {
+            let dest = dest.path();
+            // The directory of the manifest that it was found in, or that it is.
+            let above = dest.ancestors().find_map(|path| directories.get(path).copied());
+            let what = match (kind, files.get(dest)) {
+                (Kind::Absent, _) => Some(What::Absent),
+                (Kind::Mutable(None), _) => None,
+                (Kind::File(content) | Kind::Mutable(Some(content)), Some(&(index, file))) => {
+                    Some(self.declared_file(index, file, *content, &directories))
+                }
+                (Kind::File(content), None) => above.map(|above| self.copied_file(dest, *content, above)),
+                (Kind::Directory, _) => above.map(|above| self.directory(dest, above)),
+                // Only a seal that was tampered with gets here.
+                (Kind::Mutable(Some(_)), None) => None,
+            };
+            if *kind != Kind::Absent {
+                for (path, name) in dest.ancestors().skip(1).zip(dest.ancestors().map(Path::file_name)) {
+                    let exact = directories.get(path).is_some_and(|(_, directory)| directory.exact)
+                        || above.is_some_and(|(_, above)| above.exact && path.starts_with(&above.path.value.0));
+                    if exact && let Some(name) = name {
+                        present.entry(path.to_owned()).or_default().insert(name.to_owned());
+                    }
+                }
+            }
+            entries.extend(what.map(|what| Entry { dest: dest.to_owned(), what }));
+        }
+        for entry in &mut entries {
+            if let What::Directory(Directory { exact: Some(names), .. }) = &mut entry.what {
+                *names = present.remove(&entry.dest).unwrap_or_default();
+            }
+        }
+        entries
+    }
+
+    fn declared_file(
+        &mut self,
+        index: usize,
+        file: &manifest::File,
+        content: Content,
+        directories: &HashMap<&Path, Declared<'_>>,
+    ) -> What {
+        let at = format!("$.files[{index}]");
+        let attributes = Attributes {
+            uid: self.uid(file.owner.as_ref(), self.identities.installer),
+            gid: self.gid(file.group.as_ref()),
+            mode: mode(file.mode, DEFAULT_FILE_MODE),
+        };
+        if !file.mutable {
+            self.check_locked(file.dest.offset, &at, attributes);
+            for ancestor in file.dest.value.0.ancestors().skip(1) {
+                if let Some((index, directory)) = directories.get(ancestor) {
+                    let attributes = self.directory_attributes(directory);
+                    if self.opens(attributes) {
+                        let message = format!(
+                            "{} is below {}, which the service can change; install it elsewhere, or add \"mutable\": true, \
+                             or let $.directories[{index}] belong to root",
+                            escaped(&file.dest.value.0),
+                            escaped(ancestor)
+                        );
+                        self.problem(file.dest.offset, format!("{at}.dest"), message);
+                    }
+                }
+            }
+        }
+        let origin = match (&file.source, &file.content) {
+            (Some(source), _) => Origin::Source(self.manifest.locate(&source.0)),
+            (None, text) => Origin::Manifest(text.clone().unwrap_or_default()),
+        };
+        What::File(File { content, origin, attributes, secret: file.secret, mutable: file.mutable })
+    }
+
+    /// A file found in the source of the directory `above`.
+    fn copied_file(&mut self, dest: &Path, content: Content, (index, above): Declared<'_>) -> What {
+        let directory = self.directory_attributes(above);
+        let attributes = Attributes { mode: mode(above.file_mode, DEFAULT_FILE_MODE), ..directory };
+        if let Some(file_mode) = above.file_mode {
+            self.check_locked(file_mode.offset, &format!("$.directories[{index}].file_mode"), attributes);
+        }
+        let source = above.source.as_ref().map_or(Path::new(""), |source| Path::new(&source.0));
+        let below = dest.strip_prefix(&above.path.value.0).unwrap_or(dest);
+        let origin = Origin::Source(self.manifest.locate(&source.to_string_lossy()).join(below));
+        What::File(File { content, origin, attributes, secret: false, mutable: false })
+    }
+
+    fn directory(&mut self, dest: &Path, (index, declared): Declared<'_>) -> What {
+        let attributes = self.directory_attributes(declared);
+        if declared.source.is_some() && dest == declared.path.value.0 {
+            self.check_locked(declared.path.offset, &format!("$.directories[{index}]"), attributes);
+        }
+        let exact = declared.exact.then(BTreeSet::new);
+        What::Directory(Directory { attributes, exact, recursive: declared.recursive })
+    }
+
+    fn directory_attributes(&self, directory: &manifest::Directory) -> Attributes {
+        let copied = directory.source.is_some();
+        let default_owner = if copied { self.identities.installer } else { self.identities.service.uid };
+        let default_mode = if copied { DEFAULT_COPIED_DIRECTORY_MODE } else { DEFAULT_OWN_DIRECTORY_MODE };
+        Attributes {
+            uid: self.uid(directory.owner.as_ref(), default_owner),
+            gid: self.gid(directory.group.as_ref()),
+            mode: mode(directory.mode, default_mode),
+        }
+    }
+
+    fn uid(&self, owner: Option<&Account>, default: u32) -> u32 {
+        owner.and_then(|owner| self.identities.uid(owner)).unwrap_or(default)
+    }
+
+    fn gid(&self, group: Option<&Account>) -> u32 {
+        group.and_then(|group| self.identities.gid(group)).unwrap_or(self.identities.service.gid)
+    }
+
+    /// Whether the service could change what has these attributes. Without root, and for root itself, there is no lock.
+    fn opens(&self, attributes: Attributes) -> bool {
+        let service = &self.identities.service;
+        service.uid != self.identities.installer
+            && (attributes.uid == service.uid
+                || (attributes.mode & 0o020 != 0 && self.groups.contains(&attributes.gid)))
+    }
+
+    fn check_locked(&mut self, offset: usize, at: &str, attributes: Attributes) {
+        if !self.opens(attributes) {
+            return;
+        }
+        let message = if attributes.uid == self.identities.service.uid {
+            "it would belong to the service's user, who could then change it; name another owner, or for a file that the \
+             service may change add \"mutable\": true"
+                .into()
+        } else {
+            format!(
+                "mode {:04o} lets the service's group write; write \"{:04o}\"",
+                attributes.mode,
+                attributes.mode & !0o020
+            )
+        };
+        self.problem(offset, at.to_owned(), message);
+    }
+}
+
+fn mode(mode: Option<Located<Mode>>, default: u32) -> u32 {
+    mode.map_or(default, |mode| mode.value.0)
+}
+
+/// The key of an entry in an inventory.
+impl From<&Entry> for PathKey {
+    fn from(entry: &Entry) -> Self {
+        Self::new(&entry.dest)
+    }
+}
+
+/// The temporary name under which `dest` is written: the same at every start, so that a leftover is found again, and short
+/// whatever the length of the name.
+pub(crate) fn temporary_name(dest: &Path) -> OsString {
+    use std::os::unix::ffi::OsStrExt;
+    let hash = Digest::of(dest.as_os_str().as_bytes()).hex();
+    let mut name = OsString::from(manifest::TEMPORARY_PREFIX);
+    name.push(OsStr::new(&hash[..16]));
+    name
+}

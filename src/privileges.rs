@@ -1,0 +1,179 @@
+//! Gives up root for good, and proves it.
+//!
+//! Never continues after a call that failed: a service that still holds some of root is worse than none. The order of the steps
+//! is the order of the functions below; each says why it stands where it stands.
+
+use std::collections::BTreeSet;
+
+use nix::sys::prctl;
+use nix::unistd::{
+    Gid, Uid, getgroups, getresgid, getresuid, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups, setresgid,
+    setresuid, setuid,
+};
+
+use crate::accounts::Starter;
+use crate::capability::{Capability, CapabilitySet};
+use crate::error::Error;
+use crate::plan::Service;
+use crate::preflight::{changes_groups, surplus_bounding};
+use crate::sys::{self, Capabilities};
+
+/// Proof that this process has the service's credentials and nothing of root's.
+#[derive(Debug)]
+pub(crate) struct Unprivileged(());
+
+/// Becomes the service's uid, gid and groups with the service's capabilities.
+///
+/// # Errors
+/// Any step that failed, or anything that is not as it must be afterwards.
+pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileged, Error> {
+    // setresuid(2) changes one thread; the C library changes all, but nobody checks whether it could.
+    assert_single_thread()?;
+    // First, while we still are what the engine started: afterwards these belong to a stranger.
+    give_stdio(service, starter);
+    // The bounding set needs CAP_SETPCAP, which goes with the uid.
+    drop_bounding(service)?;
+    sys::clear_ambient().map_err(failed("clearing the ambient set"))?;
+    if service.capabilities != CapabilitySet::EMPTY {
+        sys::set_keep_capabilities(true).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+    }
+    if starter.is_root() {
+        // Groups before gid before uid: each needs what the next gives up.
+        if changes_groups(service, starter) {
+            let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
+            setgroups(&groups).map_err(failed("setgroups"))?;
+        }
+        let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+        setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+        setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    }
+    // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0 would keep all of them, and the
+    // inheritable set of a container engine has been too large before (CVE-2022-24769).
+    sys::set_capabilities(service.capabilities).map_err(failed("capset"))?;
+    for capability in service.capabilities.iter() {
+        sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
+    }
+    if service.capabilities != CapabilitySet::EMPTY {
+        sys::set_keep_capabilities(false).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+    }
+    // Last: it forbids nothing of the above, but whatever a later version adds above may need what it forbids.
+    if service.no_new_privileges {
+        prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
+    }
+    prove(service, starter)?;
+    Ok(Unprivileged(()))
+}
+
+fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
+    move |source| Error::Drop { step, source }
+}
+
+fn assert_single_thread() -> Result<(), Error> {
+    // Without /proc there is nothing to count; nothing here ever starts a thread that outlives its function.
+    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(threads) if threads > 1 => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
+/// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
+fn give_stdio(service: &Service, starter: &Starter) {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    if !starter.is_root() || service.uid == starter.uid {
+        return;
+    }
+    let null = std::fs::metadata("/dev/null").map(|null| null.rdev()).ok();
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let standard = [std::os::fd::AsFd::as_fd(&stdin), stdout.as_fd(), stderr.as_fd()];
+    use std::os::fd::AsFd;
+    for descriptor in standard {
+        let Ok(file) = descriptor.try_clone_to_owned().map(std::fs::File::from) else { continue };
+        let Ok(found) = file.metadata() else { continue };
+        let kind = found.file_type();
+        // A regular file is the operator's, redirected to; /dev/null is everybody's.
+        let is_stream = kind.is_fifo() || (kind.is_char_device() && Some(found.rdev()) != null);
+        if is_stream && found.uid() != service.uid {
+            let _ = nix::unistd::fchown(&file, Some(Uid::from_raw(service.uid)), None);
+        }
+    }
+}
+
+/// Takes everything out of the bounding set but what the service keeps.
+fn drop_bounding(service: &Service) -> Result<(), Error> {
+    if !surplus_bounding(service) {
+        return Ok(());
+    }
+    let sets = sys::capabilities().map_err(failed("capget"))?;
+    if !sets.effective.contains(Capability::SETPCAP) {
+        if !service.no_new_privileges {
+            return Err(Error::NotDropped {
+                what: "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false".into(),
+            });
+        }
+        // Nothing can be gained from the bounding set when an exec gives no new privileges.
+        tracing::debug!("the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless");
+        return Ok(());
+    }
+    for capability in CapabilitySet(u64::MAX).iter() {
+        if sys::bounding_has(capability) == Some(true) && !service.capabilities.contains(capability) {
+            sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the kernel for everything that was set, and tries to get root back.
+fn prove(service: &Service, starter: &Starter) -> Result<(), Error> {
+    let not_dropped = |what: String| Err(Error::NotDropped { what });
+    let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+
+    let uids = getresuid().map_err(failed("getresuid"))?;
+    let gids = getresgid().map_err(failed("getresgid"))?;
+    if [uids.real, uids.effective, uids.saved] != [uid; 3] {
+        return not_dropped(format!("the uids are {uids:?}, not {uid}"));
+    }
+    if [gids.real, gids.effective, gids.saved] != [gid; 3] {
+        return not_dropped(format!("the gids are {gids:?}, not {gid}"));
+    }
+    // An id that cannot be is not set: the call only tells the present one.
+    let (fs_uid, fs_gid) = (setfsuid(Uid::from_raw(u32::MAX)), setfsgid(Gid::from_raw(u32::MAX)));
+    if (fs_uid, fs_gid) != (uid, gid) {
+        return not_dropped(format!("the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"));
+    }
+
+    let groups: BTreeSet<u32> = getgroups().map_err(failed("getgroups"))?.iter().map(|gid| gid.as_raw()).collect();
+    // Without root the engine chose the groups, and they stay.
+    if starter.is_root() && groups != service.groups {
+        return not_dropped(format!("the groups are {groups:?}, not {:?}", service.groups));
+    }
+
+    let kept = service.capabilities;
+    let expected = Capabilities { effective: kept, permitted: kept, inheritable: kept };
+    let found = sys::capabilities().map_err(failed("capget"))?;
+    if found != expected {
+        return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
+    }
+    let ambient = |capability: &Capability| sys::ambient_has(*capability) == Some(true);
+    if CapabilitySet(u64::MAX).iter().filter(ambient).collect::<CapabilitySet>() != kept {
+        return not_dropped(format!("the ambient set is not {kept}"));
+    }
+    if service.no_new_privileges && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))? {
+        return not_dropped("no_new_privs is not set".into());
+    }
+
+    // Who keeps these may change ids; everybody else must fail.
+    let root = (Uid::from_raw(0), Gid::from_raw(0));
+    let may_change_uid = kept.contains(Capability::SETUID);
+    let may_change_gid = kept.contains(Capability::SETGID);
+    if !uid.is_root() && !may_change_uid && (setuid(root.0).is_ok() || seteuid(root.0).is_ok()) {
+        return not_dropped("uid 0 could be taken back".into());
+    }
+    if gid != root.1 && !may_change_gid && (setgid(root.1).is_ok() || setegid(root.1).is_ok()) {
+        return not_dropped("gid 0 could be taken back".into());
+    }
+    if !uid.is_root() && !may_change_gid && setgroups(&[root.1]).is_ok() {
+        return not_dropped("group 0 could be taken back".into());
+    }
+    Ok(())
+}

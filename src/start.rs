@@ -1,0 +1,252 @@
+//! What `sealinit run` does, from the command line to the exec.
+//!
+//! Never writes before everything is resolved, and never starts the service without proof that it is sealed and unprivileged.
+//!
+//! ```text
+//! Manifest ─┬─▶ Inventory ──┐
+//!           └─▶ Identities ─┴─▶ Plan ─▶ preflight ─▶ journal ─▶ Installed ─▶ verify ─▶ seal ─┐
+//! Seal ──────────────────────▶ Plan ─────────────────────────────────────────▶ verify ───────┤
+//!                                                                                          Sealed
+//!                                service ◀── exec ◀── Unprivileged ◀── privileges ◀────────┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use tracing::Level;
+
+use crate::accounts::{Accounts, Identities, Starter};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::inventory::{Inventory, measure};
+use crate::log::{PinStatus, Summary, log_drift, log_manifest_change};
+use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
+use crate::plan::{Lock, Origin, Plan, What};
+use crate::seal::Seal;
+use crate::state::{Recorded, State};
+use crate::tree::Tree;
+use crate::verify::{self, Drift};
+use crate::{exec, install, preflight, privileges, source};
+
+/// What a start is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Where the manifest is.
+    pub(crate) manifest: PathBuf,
+    /// Where journal and seal are kept.
+    pub(crate) state_dir: PathBuf,
+    /// The only configuration that may be installed or run.
+    pub(crate) pin: Option<Digest>,
+    /// The command after `--`; empty for the manifest's.
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Proof that disk and seal agree, or that the operator wants the service to run all the same.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    state: &'static str,
+}
+
+/// Configures the container at its first start, verifies it at every later one, and becomes the service.
+///
+/// # Errors
+/// Everything that is in the way. The service was not started then, and of a refusal nothing was changed.
+pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Infallible, Vec<Error>> {
+    let starter = Starter::of_this_process()?;
+    let inherited_umask = umask(Mode::empty()); // what is installed has exactly the mode that it is given
+    let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install { path: "/".into(), source })?;
+    let state = State::open(&tree, &options.state_dir, &starter)?;
+    let (plan, sealed) = match state.recorded(&options.manifest)? {
+        Recorded::Seal(seal) => later_start(options, &tree, &state, &starter, &seal, summary)?,
+        Recorded::Journal(journal) => first_start(options, &tree, state, &starter, Some(journal), summary)?,
+        Recorded::Nothing => first_start(options, &tree, state, &starter, None, summary)?,
+    };
+    let unprivileged = privileges::drop_to(&plan.service, &starter)?;
+    summary.log(sealed.state);
+    Ok(exec::exec(&plan.service, inherited_umask, &sealed, &unprivileged)?)
+}
+
+impl From<Error> for Vec<Error> {
+    fn from(error: Error) -> Self {
+        vec![error]
+    }
+}
+
+/// Installs and seals the configuration. `interrupted` is the journal of an earlier attempt.
+fn first_start(
+    options: &Options,
+    tree: &Tree,
+    mut state: State<'_>,
+    starter: &Starter,
+    interrupted: Option<Option<Digest>>,
+    summary: &mut Summary,
+) -> Result<(Plan, Sealed), Vec<Error>> {
+    let manifest = Manifest::load(&options.manifest)?;
+    let read = Inventory::read(&manifest);
+    let resolved =
+        Accounts::load(tree).map_err(Vec::from).and_then(|accounts| Identities::resolve(&manifest, &accounts, starter));
+    let ((inventory, held), identities) = both(read, resolved)?;
+
+    let digest = inventory.digest(manifest.text());
+    summary.digest = Some(digest);
+    check_pin(options.pin, digest, summary)?;
+    if let Some(journal) = interrupted
+        && journal != Some(digest)
+    {
+        let found = journal.map_or_else(|| "unreadable".into(), |journal| journal.to_string());
+        return Err(Error::Interrupted { path: state.path().to_owned(), expected: digest, found }.into());
+    }
+
+    let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
+    summary.entries = plan.entries.len();
+    let obstacles = preflight::first_start(tree, &plan, &state, starter);
+    if !obstacles.is_empty() {
+        return Err(obstacles);
+    }
+
+    state.write_journal(digest)?;
+    install::install(tree, &plan, &held)?;
+    if let Some(drift) = verify::differences(tree, &plan)?.into_iter().next() {
+        return Err(Error::NotInstalled(drift).into());
+    }
+    state.write_seal(&Seal { manifest, inventory, identities, arguments: options.command.clone() })?;
+    state.remove_journal();
+    if state.is_volatile() {
+        tracing::warn!(
+            "the state directory is in memory: the seal goes with the container's stop, and the next start is a first one"
+        );
+    }
+    summary.lock = plan.lock;
+    Ok((plan, Sealed { state: if interrupted.is_some() { "resumed" } else { "sealed" } }))
+}
+
+/// Verifies what was sealed, and does what the sealed manifest says about a difference.
+fn later_start(
+    options: &Options,
+    tree: &Tree,
+    state: &State<'_>,
+    starter: &Starter,
+    seal: &Seal,
+    summary: &mut Summary,
+) -> Result<(Plan, Sealed), Vec<Error>> {
+    let digest = seal.digest();
+    summary.digest = Some(digest);
+    check_pin(options.pin, digest, summary)?;
+    let sealer = seal.identities.installer;
+    if sealer != starter.uid {
+        return Err(Error::OtherStarter { sealer, is: starter.uid }.into());
+    }
+    let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
+    summary.entries = plan.entries.len();
+    let mut obstacles = seal.identities.service.unreachable(starter);
+    obstacles.extend(preflight::later_start(&plan, starter));
+    if !obstacles.is_empty() {
+        return Err(obstacles);
+    }
+    check_manifest(options, seal, plan.on_manifest_change)?;
+
+    let command = command_drift(options, seal, &plan);
+    let drifts: Vec<Drift> = command.into_iter().chain(verify::differences(tree, &plan)?).collect();
+    let state_name = match plan.on_drift {
+        _ if drifts.is_empty() => "verified",
+        OnDrift::Refuse => return Err(drifts.into_iter().map(Error::Drift).collect()),
+        OnDrift::Warn => {
+            drifts.iter().for_each(|drift| log_drift(Level::WARN, drift));
+            tracing::warn!("the disk differs from the seal, and the service runs all the same: on_drift is \"warn\"");
+            "verified"
+        }
+        OnDrift::Restore => {
+            restore(tree, &plan, drifts.clone())?;
+            "restored"
+        }
+    };
+    state.remove_journal();
+    summary.lock = match plan.on_drift {
+        // What drifted may be the lock.
+        OnDrift::Warn if !drifts.is_empty() && plan.lock == Lock::Full => Lock::Partial,
+        _ => plan.lock,
+    };
+    Ok((plan, Sealed { state: state_name }))
+}
+
+/// Both results, or the errors of both.
+fn both<A, B>(a: Result<A, Vec<Error>>, b: Result<B, Vec<Error>>) -> Result<(A, B), Vec<Error>> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(a.err().into_iter().chain(b.err()).flatten().collect()),
+    }
+}
+
+fn check_pin(pin: Option<Digest>, found: Digest, summary: &mut Summary) -> Result<(), Error> {
+    summary.pin = match pin {
+        None => PinStatus::None,
+        Some(expected) if expected == found => PinStatus::Ok,
+        Some(expected) => {
+            summary.pin = PinStatus::Mismatch;
+            return Err(Error::Pin { expected, found });
+        }
+    };
+    Ok(())
+}
+
+/// Says, or refuses, that the manifest mounted now is another one than was sealed. That it is gone is no matter.
+fn check_manifest(options: &Options, seal: &Seal, policy: OnManifestChange) -> Result<(), Error> {
+    match manifest::read(&options.manifest) {
+        Ok(bytes) if bytes == seal.manifest.text().as_bytes() => Ok(()),
+        Err(Error::ManifestRead { source, .. }) if source.is_missing() => Ok(()),
+        _ if policy == OnManifestChange::Refuse => Err(Error::ManifestChanged { path: options.manifest.clone() }),
+        _ => {
+            log_manifest_change(&options.manifest);
+            Ok(())
+        }
+    }
+}
+
+/// Whether this start was given another command after `--` than the sealed one.
+fn command_drift(options: &Options, seal: &Seal, plan: &Plan) -> Option<Drift> {
+    let same = options.command == seal.arguments || options.command == plan.service.command;
+    let shown = |words: &[OsString]| match words {
+        [] => "none".into(),
+        words => words.join(std::ffi::OsStr::new(" ")).to_string_lossy().escape_debug().to_string(),
+    };
+    (!same).then(|| Drift {
+        path: "--".into(),
+        attribute: "command",
+        expected: shown(&plan.service.command),
+        found: shown(&options.command),
+    })
+}
+
+/// Puts the sealed content back. Nothing is changed unless everything can be.
+fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error>> {
+    let paths: BTreeSet<&Path> = drifts.iter().map(|drift| drift.path.as_path()).collect();
+    let mut errors = Vec::new();
+    let mut restorable: BTreeSet<&Path> = BTreeSet::new();
+    for entry in &plan.entries {
+        if !paths.contains(entry.dest.as_path()) {
+            continue;
+        }
+        restorable.insert(&entry.dest);
+        if let What::File(file) = &entry.what
+            && let Origin::Source(path) = &file.origin
+        {
+            let found =
+                source::open(path).map_err(|_| ()).and_then(|(mut source, _)| measure(&mut source).map_err(|_| ()));
+            if found != Ok(file.content) {
+                errors.push(Error::NotRestorable { dest: entry.dest.clone(), source_path: path.clone() });
+            }
+        }
+    }
+    let beyond_us = |drift: &Drift| drift.attribute != "extra" && !restorable.contains(drift.path.as_path());
+    if !errors.is_empty() || drifts.iter().any(beyond_us) {
+        errors.extend(drifts.into_iter().map(Error::Drift));
+        return Err(errors);
+    }
+    drifts.iter().for_each(|drift| log_drift(Level::WARN, drift));
+    install::reinstall(tree, plan, &paths)?;
+    let left: Vec<Error> = verify::differences(tree, plan)?.into_iter().map(Error::Drift).collect();
+    if left.is_empty() { Ok(()) } else { Err(left) }
+}

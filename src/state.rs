@@ -1,0 +1,207 @@
+//! The state directory: the journal of a first start under way, and the seal of one that ended.
+//!
+//! Never interprets what is sealed. The seal's existence is the commit point: before it every start is a first start, after it none is.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::fcntl::Flock;
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::Starter;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::seal::Seal;
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_all};
+
+const SEAL: &str = "seal";
+const JOURNAL: &str = "journal";
+
+/// Only root (or, without root, only we) may look into the state directory, and nobody writes its files a second time.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o400;
+
+/// The seal of a hundred thousand entries.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What an earlier start left.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    Nothing,
+    /// A first start was interrupted; of which configuration, if the journal can be read.
+    Journal(Option<Digest>),
+    Seal(Box<Seal>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Journal {
+    version: u32,
+    digest: String,
+}
+
+/// The state directory of this start.
+#[derive(Debug)]
+pub(crate) struct State<'t> {
+    tree: &'t Tree,
+    path: PathBuf,
+    owner: Attributes,
+    /// Open and locked against a second sealinit; `None` until it exists.
+    open: Option<(Rc<Dir>, Flock<OwnedFd>)>,
+}
+
+impl<'t> State<'t> {
+    /// Opens and locks the directory at `path`, if it exists.
+    ///
+    /// # Errors
+    /// That it is no directory of ours, or that another sealinit is at work in it.
+    pub(crate) fn open(tree: &'t Tree, path: &Path, starter: &Starter) -> Result<Self, Error> {
+        let owner = Attributes { uid: starter.uid, gid: starter.gid, mode: FILE_MODE };
+        let mut state = Self { tree, path: path.to_owned(), owner, open: None };
+        match tree.dir(path) {
+            Err(TreeError::Missing { .. }) => {}
+            Err(source) => return Err(state.failed(source)),
+            Ok(dir) => state.hold(dir)?,
+        }
+        Ok(state)
+    }
+
+    fn hold(&mut self, dir: Rc<Dir>) -> Result<(), Error> {
+        let lock = dir.lock().map_err(|source| self.failed(source))?;
+        let lock = lock.ok_or_else(|| Error::StateBusy { path: self.path.clone() })?;
+        self.open = Some((dir, lock));
+        Ok(())
+    }
+
+    fn failed(&self, source: TreeError) -> Error {
+        Error::State { path: self.path.clone(), source }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory, once it exists.
+    pub(crate) fn dir(&self) -> Option<&Rc<Dir>> {
+        self.open.as_ref().map(|(dir, _)| dir)
+    }
+
+    /// What an earlier start left. `manifest_path` is where this start looks for the manifest.
+    ///
+    /// # Errors
+    /// A seal that is there but cannot be believed: it never makes this a first start.
+    pub(crate) fn recorded(&self, manifest_path: &Path) -> Result<Recorded, Error> {
+        let Some(dir) = self.dir() else { return Ok(Recorded::Nothing) };
+        let unbelievable = |why: String| Error::Seal { path: self.path.join(SEAL), why };
+        if let Some(facts) = dir.look(OsStr::new(SEAL)).map_err(|source| self.failed(source))? {
+            let Attributes { uid, mode, .. } = facts.attributes;
+            if facts.kind != FileKind::File {
+                return Err(unbelievable(format!("it is a {}", facts.kind.name())));
+            }
+            if uid != self.owner.uid || mode & 0o022 != 0 {
+                let ours = self.owner.uid;
+                return Err(unbelievable(format!(
+                    "it belongs to uid {uid} with mode {mode:04o}, not to uid {ours} alone"
+                )));
+            }
+            if self.owner.uid == 0
+                && let Some(error) = dir.unsafe_ancestor(0, |_| false)
+            {
+                return Err(unbelievable(error.to_string()));
+            }
+            let bytes = dir.read(OsStr::new(SEAL), MAX_BYTES).map_err(|source| match source {
+                TreeError::Io { .. } => self.failed(source),
+                source => unbelievable(source.to_string()),
+            })?;
+            let seal = Seal::decode(&bytes.unwrap_or_default(), manifest_path);
+            return seal.map(|seal| Recorded::Seal(Box::new(seal))).map_err(|error| unbelievable(error.to_string()));
+        }
+        match dir.read(OsStr::new(JOURNAL), MAX_BYTES) {
+            Ok(None) => Ok(Recorded::Nothing),
+            Ok(Some(bytes)) => {
+                let journal: Option<Journal> = serde_json::from_slice(&bytes).ok();
+                let journal = journal.filter(|journal| journal.version == 1);
+                Ok(Recorded::Journal(journal.and_then(|journal| journal.digest.parse().ok())))
+            }
+            Err(TreeError::NotFile { .. } | TreeError::TooLarge { .. }) => Ok(Recorded::Journal(None)),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// Why nothing can be kept here, if so. Looks only.
+    pub(crate) fn obstacle(&self) -> Option<Error> {
+        let nearest = self.path.ancestors().find_map(|path| match self.tree.dir(path) {
+            Err(TreeError::Missing { .. }) => None,
+            found => Some(found.map(|dir| (path, dir))),
+        });
+        let (path, dir) = match nearest? {
+            Ok(found) => found,
+            Err(source) => return Some(self.failed(source)),
+        };
+        if self.owner.uid == 0 {
+            // What belongs to root is closed to others when the journal is written: engines mount a tmpfs with mode 1777.
+            let ours = |here: &Path| path == self.path && here == dir.path() && dir.facts().attributes.uid == 0;
+            if let Some(source) = dir.unsafe_ancestor(0, ours) {
+                return Some(self.failed(source));
+            }
+        }
+        dir.check_writable().err().map(|source| self.failed(source))
+    }
+
+    /// Whether it is in memory, and gone when the container stops.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.dir().is_some_and(|dir| dir.is_volatile())
+    }
+
+    /// Records that a first start of the configuration `digest` begins. Makes the directory if there is none.
+    ///
+    /// # Errors
+    /// That this cannot be written, or that another sealinit came first.
+    pub(crate) fn write_journal(&mut self, digest: Digest) -> Result<(), Error> {
+        if self.open.is_none() {
+            self.tree.make_dir(&self.path, DIRECTORY_MODE).map_err(|source| self.failed(source))?;
+            let dir = self.tree.dir(&self.path).map_err(|source| self.failed(source))?;
+            self.hold(dir)?;
+        }
+        let Some((dir, _)) = &self.open else { return Ok(()) };
+        let found = dir.facts().attributes;
+        if found.uid == self.owner.uid && found.mode != DIRECTORY_MODE {
+            let wanted = Attributes { mode: DIRECTORY_MODE, ..found };
+            dir.set_attributes(wanted).map_err(|source| self.failed(source))?;
+        }
+        let journal = Journal { version: 1, digest: digest.to_string() };
+        // A struct of a number and a string has a JSON form.
+        let bytes = serde_json::to_vec(&journal).unwrap_or_default();
+        self.put(JOURNAL, &bytes)
+    }
+
+    /// Writes the seal, and with it commits the first start.
+    ///
+    /// # Errors
+    /// That it cannot be written; then there is none.
+    pub(crate) fn write_seal(&self, seal: &Seal) -> Result<(), Error> {
+        let bytes =
+            seal.encode().map_err(|error| Error::Seal { path: self.path.join(SEAL), why: error.to_string() })?;
+        self.put(SEAL, &bytes)
+    }
+
+    /// Removes the journal beside a seal. One that stays does no harm: where there is a seal, nobody reads it.
+    pub(crate) fn remove_journal(&self) {
+        if let Some((dir, _)) = &self.open
+            && let Ok(Some(_)) = dir.look(OsStr::new(JOURNAL))
+        {
+            let _ = dir.remove_all(OsStr::new(JOURNAL)).and_then(|()| dir.sync());
+        }
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let Some((dir, _)) = &self.open else { return Ok(()) };
+        let temporary = OsString::from(format!("{name}.new"));
+        let path = self.path.join(name);
+        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| write_all(file, &path, bytes))
+            .and_then(|()| dir.sync())
+            .map_err(|source| self.failed(source))
+    }
+}

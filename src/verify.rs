@@ -1,0 +1,197 @@
+//! Compares the disk with a plan: what is really there, read anew, attribute by attribute.
+//!
+//! Never changes anything, and never believes what was meant to be written.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::inventory::{Content, measure};
+use crate::plan::{Directory, Entry, File, Lock, Plan, What};
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
+
+/// One way in which the disk differs from the seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Drift {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// In what: `type`, `content`, `owner`, `group`, `mode`, `extra` or `parent`; `command` for what is not on disk.
+    pub(crate) attribute: &'static str,
+    /// What the seal says.
+    pub(crate) expected: String,
+    /// What is there.
+    pub(crate) found: String,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, attribute, expected, found } = self;
+        write!(f, "{}: {attribute}: expected {expected}, found {found}", escaped(path))
+    }
+}
+
+/// Everything in which the disk differs from `plan`, in the order of the plan.
+///
+/// # Errors
+/// That something could not be looked at, which is neither drift nor its absence.
+pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
+    let mut verifying = Verifying { tree, locked: plan.lock != Lock::None, drifts: Vec::new(), unsafe_parent: None };
+    for entry in &plan.entries {
+        verifying.entry(entry).map_err(|source| Error::Measure { path: entry.dest.clone(), source })?;
+    }
+    Ok(verifying.drifts)
+}
+
+struct Verifying<'a> {
+    tree: &'a Tree,
+    /// Whether directories on the way must be closed to others.
+    locked: bool,
+    drifts: Vec<Drift>,
+    /// The last directory that was found unsafe: it is told once.
+    unsafe_parent: Option<PathBuf>,
+}
+
+impl Verifying<'_> {
+    fn entry(&mut self, entry: &Entry) -> Result<(), TreeError> {
+        let dest = &entry.dest;
+        if !entry.is_locked() {
+            return Ok(());
+        }
+        let (dir, name) = match (self.tree.parent(dest), &entry.what) {
+            (Ok(found), _) => found,
+            (Err(TreeError::Missing { .. }), What::Absent) => return Ok(()),
+            (Err(error), what) => return self.parent(dest, what, error),
+        };
+        match &entry.what {
+            What::File(file) => self.file(dest, &dir, name, file)?,
+            What::Directory(directory) => self.directory(dest, &dir, name, directory)?,
+            What::Absent => {
+                if let Some(facts) = dir.look(name)? {
+                    self.kind(dest, "nothing", facts.kind.name());
+                }
+            }
+        }
+        if self.locked
+            && let Some(error) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
+        {
+            return self.parent(dest, &entry.what, error);
+        }
+        Ok(())
+    }
+
+    /// Tells what is wrong on the way to an entry. That is drift, for it was right when it was sealed.
+    fn parent(&mut self, dest: &Path, what: &What, error: TreeError) -> Result<(), TreeError> {
+        match error {
+            TreeError::Missing { .. } => self.kind(dest, wanted(what), "nothing"),
+            TreeError::NotDirectory { path, kind } => self.push(&path, "type", "directory", kind),
+            TreeError::UnsafeLink { path } => self.push(&path, "type", "directory", "symlink"),
+            TreeError::UnsafeDirectory { path, uid, mode } => {
+                if self.unsafe_parent.as_ref() != Some(&path) {
+                    let trusted = self.tree.trusted();
+                    let expected = format!("owned by {trusted} and writable for its owner alone");
+                    self.push(&path, "parent", expected, format!("owned by {uid} with mode {mode:04o}"));
+                    self.unsafe_parent = Some(path);
+                }
+            }
+            error => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, dest: &Path, dir: &Dir, name: &OsStr, file: &File) -> Result<(), TreeError> {
+        let (mut open, facts) = match dir.open_file(name) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.kind(dest, "file", "nothing");
+                return Ok(());
+            }
+            Err(TreeError::NotFile { kind, .. }) => {
+                self.kind(dest, "file", kind);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.attributes(dest, file.attributes, facts.attributes);
+        if facts.size != file.content.size && !file.secret {
+            // Another size is another content; there is no need to read it, however large it has become.
+            let (expected, found) = (bytes(file.content.size), bytes(facts.size));
+            self.push(dest, "content", format!("{} ({expected})", file.content.digest), found);
+            return Ok(());
+        }
+        let differs = facts.size != file.content.size || {
+            let found: Content = measure(&mut open).map_err(|source| TreeError::Io {
+                act: "cannot read",
+                path: dest.to_owned(),
+                source,
+            })?;
+            if found != file.content && !file.secret {
+                self.push(dest, "content", file.content.digest.to_string(), found.digest.to_string());
+                return Ok(());
+            }
+            found != file.content
+        };
+        if differs {
+            self.push(dest, "content", "the sealed secret", "another");
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, dest: &Path, dir: &Dir, name: &OsStr, directory: &Directory) -> Result<(), TreeError> {
+        match dir.look(name)? {
+            None => {
+                self.kind(dest, "directory", "nothing");
+                return Ok(());
+            }
+            Some(facts) if facts.kind != FileKind::Directory => {
+                self.kind(dest, "directory", facts.kind.name());
+                return Ok(());
+            }
+            Some(facts) => self.attributes(dest, directory.attributes, facts.attributes),
+        }
+        if let Some(names) = &directory.exact {
+            let dir = self.tree.dir(dest)?;
+            for name in dir.names()? {
+                if !names.contains(&name)
+                    && let Some(facts) = dir.look(&name)?
+                {
+                    self.push(&dest.join(name), "extra", "nothing", facts.kind.name());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, dest: &Path, expected: Attributes, found: Attributes) {
+        if expected.uid != found.uid {
+            self.push(dest, "owner", expected.uid.to_string(), found.uid.to_string());
+        }
+        if expected.gid != found.gid {
+            self.push(dest, "group", expected.gid.to_string(), found.gid.to_string());
+        }
+        if expected.mode != found.mode {
+            self.push(dest, "mode", format!("{:04o}", expected.mode), format!("{:04o}", found.mode));
+        }
+    }
+
+    fn kind(&mut self, dest: &Path, expected: &'static str, found: &'static str) {
+        self.push(dest, "type", expected, found);
+    }
+
+    fn push(&mut self, path: &Path, attribute: &'static str, expected: impl Into<String>, found: impl Into<String>) {
+        self.drifts.push(Drift { path: path.to_owned(), attribute, expected: expected.into(), found: found.into() });
+    }
+}
+
+fn bytes(size: u64) -> String {
+    format!("{size} bytes")
+}
+
+fn wanted(what: &What) -> &'static str {
+    match what {
+        What::File(_) => "file",
+        What::Directory(_) => "directory",
+        What::Absent => "nothing",
+    }
+}
