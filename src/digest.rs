@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::hex;
+
 /// Bytes read at a time: large enough to hash at full speed, small enough to stay in the cache.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
@@ -42,26 +44,13 @@ impl Digest {
     /// Parses 64 hexadecimal digits, without the `sha256:` before them.
     #[must_use]
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
-        let digits: Vec<u32> = hex.chars().map_while(|c| c.to_digit(16)).collect();
-        if digits.len() != 64 || hex.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = u8::try_from(pair[0] << 4 | pair[1]).ok()?;
-        }
-        Some(Self(bytes))
+        hex::decode(hex)?.try_into().ok().map(Self)
     }
 
     /// The value as 64 lower-case hexadecimal digits.
     #[must_use]
     pub(crate) fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-            .collect()
+        hex::encode(&self.0)
     }
 }
 

@@ -25,7 +25,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What sealinit was told; no business of the service.
 const OWN_PREFIX: &[u8] = b"SEALINIT_";
 
-/// The first descriptor that socket activation passes (sd_listen_fds(3)).
+/// The first descriptor that socket activation passes (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: u32 = 3;
 
 /// Replaces this process by the service. `inherited_umask` is the one that sealinit was started with.
@@ -40,7 +40,7 @@ pub(crate) fn exec(
 ) -> Result<Infallible, Error> {
     let environment = environment(service);
     enter_working_dir(service)?;
-    umask(service.umask.map_or(inherited_umask, |bits| Mode::from_bits_truncate(bits)));
+    umask(service.umask.map_or(inherited_umask, Mode::from_bits_truncate));
     close_descriptors(&environment);
     sys::default_signals().map_err(|source| Error::Drop { step: "unblocking signals", source })?;
 

@@ -302,18 +302,20 @@ impl Object<'_, '_> {
 
     /// Reads the member `key`, or what its absence means.
     pub(crate) fn member<T: FromJson>(&self, key: &str) -> Option<T> {
-        self.read(key).unwrap_or_else(|| T::missing().or_else(|| self.value.problem(format!("missing key \"{key}\""))))
+        match self.members.get(key) {
+            Some(raw) => self.read(key, raw),
+            None => T::missing().or_else(|| self.value.problem(format!("missing key \"{key}\""))),
+        }
     }
 
     /// Reads the member `key`, or takes `default` where there is none.
     pub(crate) fn member_or<T: FromJson>(&self, key: &str, default: T) -> Option<T> {
-        self.read(key).unwrap_or(Some(default))
+        self.members.get(key).map_or(Some(default), |raw| self.read(key, raw))
     }
 
-    fn read<T: FromJson>(&self, key: &str) -> Option<Option<T>> {
-        let raw = self.members.get(key)?;
+    fn read<T: FromJson>(&self, key: &str, raw: &str) -> Option<T> {
         let place = Place::Key(&self.value.place, key);
-        Some(T::from_json(Value { raw, place, reader: self.value.reader }))
+        T::from_json(Value { raw, place, reader: self.value.reader })
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {

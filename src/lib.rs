@@ -22,6 +22,7 @@ mod digest; // SHA-256
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service
+mod hex; // bytes as hexadecimal
 mod install; // puts a plan on disk
 mod inventory; // what the sources hold
 mod json; // strict JSON, all problems at once
@@ -66,7 +67,9 @@ pub fn main() -> ExitCode {
             match print_digest(&digest.manifest.manifest) {
                 Ok(()) => return ExitCode::SUCCESS,
                 Err(errors) => {
-                    errors.iter().for_each(|error| tracing::error!("{error}"));
+                    for error in &errors {
+                        tracing::error!("{error}");
+                    }
                     errors
                 }
             }

@@ -150,7 +150,7 @@ impl Summary {
     pub(crate) fn log_refusal(&self, errors: &[Error]) {
         for error in errors {
             match error {
-                Error::Drift(drift) => log_drift(Level::ERROR, drift),
+                Error::Drift(drift) => log_drifts(Level::ERROR, [drift]),
                 error => tracing::error!("{error}"),
             }
         }
@@ -189,14 +189,15 @@ struct Fields {
     ms: u64,
 }
 
-/// Logs one difference between disk and seal.
-pub(crate) fn log_drift(level: Level, drift: &Drift) {
-    let Drift { path, attribute, expected, found } = drift;
-    let path = escaped(path).to_string();
-    if level == Level::ERROR {
-        tracing::error!(path, attribute, expected, found, "drift");
-    } else {
-        tracing::warn!(path, attribute, expected, found, "drift");
+/// Logs differences between disk and seal.
+pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
+    for Drift { path, attribute, expected, found } in drifts {
+        let path = escaped(path).to_string();
+        if level == Level::ERROR {
+            tracing::error!(path, attribute, expected, found, "drift");
+        } else {
+            tracing::warn!(path, attribute, expected, found, "drift");
+        }
     }
 }
 

@@ -250,14 +250,13 @@ impl Planning<'_> {
             let above = dest.ancestors().find_map(|path| directories.get(path).copied());
             let what = match (kind, files.get(dest)) {
                 (Kind::Absent, _) => Some(What::Absent),
-                (Kind::Mutable(None), _) => None,
                 (Kind::File(content) | Kind::Mutable(Some(content)), Some(&(index, file))) => {
                     Some(self.declared_file(index, file, *content, &directories))
                 }
                 (Kind::File(content), None) => above.map(|above| self.copied_file(dest, *content, above)),
                 (Kind::Directory, _) => above.map(|above| self.directory(dest, above)),
-                // Only a seal that was tampered with gets here.
-                (Kind::Mutable(Some(_)), None) => None,
+                // An optional source that is missing; without a declaration, a seal that was tampered with.
+                (Kind::Mutable(_), _) => None,
             };
             if *kind != Kind::Absent {
                 for (path, name) in dest.ancestors().skip(1).zip(dest.ancestors().map(Path::file_name)) {

@@ -130,7 +130,6 @@ impl<'a> Destinations<'a> {
                 self.errors.push(Error::DirectoryInPlace { path: dest.to_owned() });
             }
             What::Directory(directory) => match found {
-                None => {}
                 Some(found) if found.kind != FileKind::Directory => {
                     return Err(TreeError::NotDirectory { path: dest.to_owned(), kind: found.kind.name() });
                 }
@@ -141,7 +140,7 @@ impl<'a> Destinations<'a> {
                         self.errors.push(Error::HardLink { path: dest.to_owned(), found });
                     }
                 }
-                Some(_) => {}
+                _ => {}
             },
             _ => {}
         }
@@ -161,7 +160,7 @@ fn mount_points(tree: &Tree) -> HashSet<PathBuf> {
         .collect()
 }
 
-/// Resolves the octal escapes of proc_pid_mountinfo(5).
+/// Resolves the octal escapes of `proc_pid_mountinfo(5)`.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -227,11 +226,11 @@ fn capabilities(plan: &Plan, starter: &Starter, phase: Phase) -> Option<Error> {
     needed.extend(service.capabilities.iter().map(|capability| (capability, "to keep it for the service".into())));
     // What is kept must be permitted, which is more than what is effective; the rest is used by us.
     let permitted = sys::capabilities().map_or(starter.capabilities, |sets| sets.permitted);
-    let lacks = |capability: Capability| {
-        !starter.capabilities.contains(capability)
-            && !(service.capabilities.contains(capability) && permitted.contains(capability))
+    let held = |capability: Capability| {
+        starter.capabilities.contains(capability)
+            || (service.capabilities.contains(capability) && permitted.contains(capability))
     };
-    needed.retain(|(capability, _)| lacks(*capability));
+    needed.retain(|(capability, _)| !held(*capability));
     let reasons: Vec<String> = needed.iter().map(|(capability, why)| format!("{capability} ({why})")).collect();
     (!reasons.is_empty()).then(|| Error::Capabilities { why: reasons.join(", ") })
 }

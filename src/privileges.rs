@@ -4,6 +4,8 @@
 //! is the order of the functions below; each says why it stands where it stands.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::sys::prctl;
 use nix::unistd::{
@@ -79,14 +81,12 @@ fn assert_single_thread() -> Result<(), Error> {
 /// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
 /// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
 fn give_stdio(service: &Service, starter: &Starter) {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
     if !starter.is_root() || service.uid == starter.uid {
         return;
     }
     let null = std::fs::metadata("/dev/null").map(|null| null.rdev()).ok();
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let standard = [std::os::fd::AsFd::as_fd(&stdin), stdout.as_fd(), stderr.as_fd()];
-    use std::os::fd::AsFd;
+    let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     for descriptor in standard {
         let Ok(file) = descriptor.try_clone_to_owned().map(std::fs::File::from) else { continue };
         let Ok(found) = file.metadata() else { continue };

@@ -90,24 +90,14 @@ impl Bytes {
     fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Hex { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
+            Err(_) => Self::Hex { hex: crate::hex::encode(bytes) },
         }
     }
 
     fn into_os_string(self) -> Option<OsString> {
         match self {
             Self::Text(text) => Some(text.into()),
-            Self::Hex { hex } => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                let pairs = hex.as_bytes().chunks(2);
-                let bytes: Option<Vec<u8>> = pairs
-                    .map(|pair| match pair {
-                        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-                        _ => None,
-                    })
-                    .collect();
-                bytes.map(OsString::from_vec)
-            }
+            Self::Hex { hex } => crate::hex::decode(&hex).map(OsString::from_vec),
         }
     }
 }

@@ -22,11 +22,11 @@ use crate::accounts::{Accounts, Identities, Starter};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::inventory::{Inventory, measure};
-use crate::log::{PinStatus, Summary, log_drift, log_manifest_change};
+use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
 use crate::plan::{Lock, Origin, Plan, What};
 use crate::seal::Seal;
-use crate::state::{Recorded, State};
+use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
 use crate::verify::{self, Drift};
 use crate::{exec, install, preflight, privileges, source};
@@ -61,7 +61,7 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Infallib
     let state = State::open(&tree, &options.state_dir, &starter)?;
     let (plan, sealed) = match state.recorded(&options.manifest)? {
         Recorded::Seal(seal) => later_start(options, &tree, &state, &starter, &seal, summary)?,
-        Recorded::Journal(journal) => first_start(options, &tree, state, &starter, Some(journal), summary)?,
+        Recorded::Journal(interrupted) => first_start(options, &tree, state, &starter, Some(interrupted), summary)?,
         Recorded::Nothing => first_start(options, &tree, state, &starter, None, summary)?,
     };
     let unprivileged = privileges::drop_to(&plan.service, &starter)?;
@@ -81,7 +81,7 @@ fn first_start(
     tree: &Tree,
     mut state: State<'_>,
     starter: &Starter,
-    interrupted: Option<Option<Digest>>,
+    interrupted: Option<Interrupted>,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     let manifest = Manifest::load(&options.manifest)?;
@@ -93,10 +93,10 @@ fn first_start(
     let digest = inventory.digest(manifest.text());
     summary.digest = Some(digest);
     check_pin(options.pin, digest, summary)?;
-    if let Some(journal) = interrupted
-        && journal != Some(digest)
+    if let Some(Interrupted { digest: interrupted }) = interrupted
+        && interrupted != Some(digest)
     {
-        let found = journal.map_or_else(|| "unreadable".into(), |journal| journal.to_string());
+        let found = interrupted.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
         return Err(Error::Interrupted { path: state.path().to_owned(), expected: digest, found }.into());
     }
 
@@ -154,7 +154,7 @@ fn later_start(
         _ if drifts.is_empty() => "verified",
         OnDrift::Refuse => return Err(drifts.into_iter().map(Error::Drift).collect()),
         OnDrift::Warn => {
-            drifts.iter().for_each(|drift| log_drift(Level::WARN, drift));
+            log_drifts(Level::WARN, &drifts);
             tracing::warn!("the disk differs from the seal, and the service runs all the same: on_drift is \"warn\"");
             "verified"
         }
@@ -245,7 +245,7 @@ fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error
         errors.extend(drifts.into_iter().map(Error::Drift));
         return Err(errors);
     }
-    drifts.iter().for_each(|drift| log_drift(Level::WARN, drift));
+    log_drifts(Level::WARN, &drifts);
     install::reinstall(tree, plan, &paths)?;
     let left: Vec<Error> = verify::differences(tree, plan)?.into_iter().map(Error::Drift).collect();
     if left.is_empty() { Ok(()) } else { Err(left) }

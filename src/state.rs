@@ -30,9 +30,15 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) enum Recorded {
     Nothing,
-    /// A first start was interrupted; of which configuration, if the journal can be read.
-    Journal(Option<Digest>),
+    Journal(Interrupted),
     Seal(Box<Seal>),
+}
+
+/// A first start that did not reach its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interrupted {
+    /// Of which configuration; `None` if the journal cannot be read.
+    pub(crate) digest: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,9 +129,12 @@ impl<'t> State<'t> {
             Ok(Some(bytes)) => {
                 let journal: Option<Journal> = serde_json::from_slice(&bytes).ok();
                 let journal = journal.filter(|journal| journal.version == 1);
-                Ok(Recorded::Journal(journal.and_then(|journal| journal.digest.parse().ok())))
+                let digest = journal.and_then(|journal| journal.digest.parse().ok());
+                Ok(Recorded::Journal(Interrupted { digest }))
             }
-            Err(TreeError::NotFile { .. } | TreeError::TooLarge { .. }) => Ok(Recorded::Journal(None)),
+            Err(TreeError::NotFile { .. } | TreeError::TooLarge { .. }) => {
+                Ok(Recorded::Journal(Interrupted { digest: None }))
+            }
             Err(source) => Err(self.failed(source)),
         }
     }

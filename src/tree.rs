@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, setfsgid, s
 
 use crate::escape::escaped;
 
-/// Links in one path, as in the kernel (path_resolution(7)).
+/// Links in one path, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// What went wrong in the tree.
