@@ -138,7 +138,7 @@ pub(crate) enum Error {
     MountPoint { path: PathBuf },
 
     #[error(
-        "cannot install {}: it is a directory, and the manifest says file; remove it from the image, or list it in \"absent\" of an earlier image",
+        "cannot install {}: it is a directory, and the manifest says file; remove the directory from the image",
         escaped(path)
     )]
     DirectoryInPlace { path: PathBuf },

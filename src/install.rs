@@ -26,17 +26,18 @@ pub(crate) fn install(tree: &Tree, plan: &Plan, held: &Held) -> Result<Installed
     Installing::of(tree, plan, held, |_| true).run()
 }
 
-/// Installs again what is at, above or below `paths`, removing what stands in its place.
+/// Installs again what is at `paths`, removing what stands in its place.
 ///
 /// # Errors
 /// As [`install`].
 pub(crate) fn reinstall(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>) -> Result<Installed, Error> {
     let held = Held::default();
-    // A directory above may have to be opened for us to write in it; what is below a directory that vanished went with it.
+    // A directory above may have to be opened for us to write in it, or hold the extra name.
     let related = |entry: &Entry| {
         let is_directory = matches!(entry.what, What::Directory(_));
-        entry.is_locked()
-            && paths.iter().any(|path| entry.dest.starts_with(path) || (is_directory && path.starts_with(&entry.dest)))
+        entry.is_verified()
+            && (paths.contains(entry.dest.as_path())
+                || (is_directory && paths.iter().any(|path| path.starts_with(&entry.dest))))
     };
     let mut installing = Installing::of(tree, plan, &held, related);
     installing.replace = true;
@@ -143,7 +144,7 @@ impl<'a> Installing<'a> {
         self.tree.make_parents(dest).map_err(failed)?;
         let (dir, name) = self.tree.parent(dest).map_err(failed)?;
         if self.locked
-            && !file.mutable
+            && entry.locked
             && let Some(source) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
         {
             return Err(failed(source));
@@ -153,6 +154,7 @@ impl<'a> Installing<'a> {
                 return Err(Error::DirectoryInPlace { path: dest.clone() });
             }
             dir.remove_all(name).map_err(failed)?;
+            self.tree.forget();
         }
         self.touch_parent(dest);
         place(&dir, name, dest, file, self.held)
@@ -166,6 +168,7 @@ impl<'a> Installing<'a> {
                 if dir.look(name)?.is_some() {
                     self.touch_parent(dest);
                     dir.remove_all(name)?;
+                    self.tree.forget();
                 }
                 Ok(())
             }

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
 pub(crate) struct Entry {
     pub(crate) dest: PathBuf,
     pub(crate) what: What,
+    /// Whether the service must not be able to change it, nor a directory on the way.
+    pub(crate) locked: bool,
 }
 
 /// What is to be at a destination.
@@ -161,8 +163,8 @@ impl Plan {
 }
 
 impl Entry {
-    /// Whether it has to be locked against the service, directories on the way included.
-    pub(crate) fn is_locked(&self) -> bool {
+    /// Whether a later start compares it with the disk.
+    pub(crate) fn is_verified(&self) -> bool {
         !matches!(&self.what, What::File(file) if file.mutable)
     }
 }
@@ -242,22 +244,51 @@ impl Planning<'_> {
             .map(|(i, directory)| (directory.path.value.0.as_path(), (i, directory)))
             .collect();
 
+        let absent: HashMap<&Path, (usize, usize)> =
+            document.absent.iter().enumerate().map(|(i, path)| (path.value.0.as_path(), (i, path.offset))).collect();
+
         let mut entries = Vec::with_capacity(inventory.0.len());
         let mut present: HashMap<PathBuf, BTreeSet<OsString>> = HashMap::new();
         for (dest, kind) in &inventory.0 {
             let dest = dest.path();
-            // The directory of the manifest that it was found in, or that it is.
-            let above = dest.ancestors().find_map(|path| directories.get(path).copied());
-            let what = match (kind, files.get(dest)) {
-                (Kind::Absent, _) => Some(What::Absent),
-                (Kind::File(content) | Kind::Mutable(Some(content)), Some(&(index, file))) => {
-                    Some(self.declared_file(index, file, *content, &directories))
+            let declared = |path: &Path| directories.get(path).copied();
+            // The directory of the manifest in whose source it was found.
+            let above = dest.ancestors().filter_map(declared).find(|(_, directory)| directory.source.is_some());
+            let (what, (offset, at)) = match (kind, files.get(dest), declared(dest).or(above)) {
+                (Kind::Absent, Some(&(index, file)), _) => {
+                    (What::Absent, (file.dest.offset, format!("$.files[{index}]")))
                 }
-                (Kind::File(content), None) => above.map(|above| self.copied_file(dest, *content, above)),
-                (Kind::Directory, _) => above.map(|above| self.directory(dest, above)),
+                (Kind::Absent, None, _) => {
+                    let (index, offset) = absent.get(dest).copied().unwrap_or_default();
+                    (What::Absent, (offset, format!("$.absent[{index}]")))
+                }
+                (Kind::File(content) | Kind::Mutable(Some(content)), Some(&(index, file)), _) => {
+                    let place = (file.dest.offset, format!("$.files[{index}]"));
+                    (self.declared_file(file, *content), place)
+                }
+                (Kind::File(content), None, Some((index, directory))) => {
+                    let place = (directory.path.offset, format!("$.directories[{index}]"));
+                    (self.copied_file(dest, *content, directory), place)
+                }
+                (Kind::Directory, _, Some((index, directory))) => {
+                    let place = (directory.path.offset, format!("$.directories[{index}]"));
+                    (self.directory(directory), place)
+                }
                 // An optional source that is missing; without a declaration, a seal that was tampered with.
-                (Kind::Mutable(_), _) => None,
+                _ => continue,
             };
+            let locked = match &what {
+                What::File(file) => !file.mutable,
+                What::Absent => true,
+                // A place for the service to write is the service's.
+                What::Directory(directory) => above.is_some() || !self.opens(directory.attributes),
+            };
+            if locked {
+                self.check_locked(offset, &at, dest, &what);
+                for (index, directory) in dest.ancestors().skip(1).filter_map(declared) {
+                    self.check_below(offset, &at, dest, index, directory);
+                }
+            }
             if *kind != Kind::Absent {
                 for (path, name) in dest.ancestors().skip(1).zip(dest.ancestors().map(Path::file_name)) {
                     let exact = directories.get(path).is_some_and(|(_, directory)| directory.exact)
@@ -267,7 +298,7 @@ impl Planning<'_> {
                     }
                 }
             }
-            entries.extend(what.map(|what| Entry { dest: dest.to_owned(), what }));
+            entries.push(Entry { dest: dest.to_owned(), what, locked });
         }
         for entry in &mut entries {
             if let What::Directory(Directory { exact: Some(names), .. }) = &mut entry.what {
@@ -277,36 +308,12 @@ impl Planning<'_> {
         entries
     }
 
-    fn declared_file(
-        &mut self,
-        index: usize,
-        file: &manifest::File,
-        content: Content,
-        directories: &HashMap<&Path, Declared<'_>>,
-    ) -> What {
-        let at = format!("$.files[{index}]");
+    fn declared_file(&self, file: &manifest::File, content: Content) -> What {
         let attributes = Attributes {
             uid: self.uid(file.owner.as_ref(), self.identities.installer),
             gid: self.gid(file.group.as_ref()),
             mode: mode(file.mode, DEFAULT_FILE_MODE),
         };
-        if !file.mutable {
-            self.check_locked(file.dest.offset, &at, attributes);
-            for ancestor in file.dest.value.0.ancestors().skip(1) {
-                if let Some((index, directory)) = directories.get(ancestor) {
-                    let attributes = self.directory_attributes(directory);
-                    if self.opens(attributes) {
-                        let message = format!(
-                            "{} is below {}, which the service can change; install it elsewhere, or add \"mutable\": true, \
-                             or let $.directories[{index}] belong to root",
-                            escaped(&file.dest.value.0),
-                            escaped(ancestor)
-                        );
-                        self.problem(file.dest.offset, format!("{at}.dest"), message);
-                    }
-                }
-            }
-        }
         let origin = match (&file.source, &file.content) {
             (Some(source), _) => Origin::Source(self.manifest.locate(&source.0)),
             (None, text) => Origin::Manifest(text.clone().unwrap_or_default()),
@@ -314,25 +321,19 @@ impl Planning<'_> {
         What::File(File { content, origin, attributes, secret: file.secret, mutable: file.mutable })
     }
 
-    /// A file found in the source of the directory `above`.
-    fn copied_file(&mut self, dest: &Path, content: Content, (index, above): Declared<'_>) -> What {
-        let directory = self.directory_attributes(above);
-        let attributes = Attributes { mode: mode(above.file_mode, DEFAULT_FILE_MODE), ..directory };
-        if let Some(file_mode) = above.file_mode {
-            self.check_locked(file_mode.offset, &format!("$.directories[{index}].file_mode"), attributes);
-        }
-        let source = above.source.as_ref().map_or(Path::new(""), |source| Path::new(&source.0));
-        let below = dest.strip_prefix(&above.path.value.0).unwrap_or(dest);
-        let origin = Origin::Source(self.manifest.locate(&source.to_string_lossy()).join(below));
+    /// A file found in the source of `directory`.
+    fn copied_file(&self, dest: &Path, content: Content, directory: &manifest::Directory) -> What {
+        let attributes =
+            Attributes { mode: mode(directory.file_mode, DEFAULT_FILE_MODE), ..self.directory_attributes(directory) };
+        let source = directory.source.as_ref().map_or("", |source| &source.0);
+        let below = dest.strip_prefix(&directory.path.value.0).unwrap_or(dest);
+        let origin = Origin::Source(self.manifest.locate(source).join(below));
         What::File(File { content, origin, attributes, secret: false, mutable: false })
     }
 
-    fn directory(&mut self, dest: &Path, (index, declared): Declared<'_>) -> What {
-        let attributes = self.directory_attributes(declared);
-        if declared.source.is_some() && dest == declared.path.value.0 {
-            self.check_locked(declared.path.offset, &format!("$.directories[{index}]"), attributes);
-        }
+    fn directory(&self, declared: &manifest::Directory) -> What {
         let exact = declared.exact.then(BTreeSet::new);
+        let attributes = self.directory_attributes(declared);
         What::Directory(Directory { attributes, exact, recursive: declared.recursive })
     }
 
@@ -363,20 +364,44 @@ impl Planning<'_> {
                 || (attributes.mode & 0o020 != 0 && self.groups.contains(&attributes.gid)))
     }
 
-    fn check_locked(&mut self, offset: usize, at: &str, attributes: Attributes) {
+    /// A locked entry must not be the service's to change.
+    fn check_locked(&mut self, offset: usize, at: &str, dest: &Path, what: &What) {
+        let attributes = match what {
+            What::File(file) => file.attributes,
+            What::Directory(directory) => directory.attributes,
+            What::Absent => return,
+        };
         if !self.opens(attributes) {
             return;
         }
+        let dest = escaped(dest);
         let message = if attributes.uid == self.identities.service.uid {
-            "it would belong to the service's user, who could then change it; name another owner, or for a file that the \
-             service may change add \"mutable\": true"
-                .into()
-        } else {
             format!(
-                "mode {:04o} lets the service's group write; write \"{:04o}\"",
-                attributes.mode,
-                attributes.mode & !0o020
+                "{dest} would belong to the service's user, who could change it; name another owner, or for a file that \
+                 the service may change add \"mutable\": true"
             )
+        } else {
+            let (mode, fit) = (attributes.mode, attributes.mode & !0o020);
+            format!("{dest} would be writable for the service's group with mode {mode:04o}; write \"{fit:04o}\"")
+        };
+        self.problem(offset, at.to_owned(), message);
+    }
+
+    /// A locked entry must not be below a directory that is the service's to change, or is going to be given away as a whole.
+    fn check_below(&mut self, offset: usize, at: &str, dest: &Path, index: usize, directory: &manifest::Directory) {
+        let (dest, above) = (escaped(dest), escaped(&directory.path.value.0));
+        let message = if self.opens(self.directory_attributes(directory)) {
+            format!(
+                "{dest} is below {above}, which the service can change; install it elsewhere, add \"mutable\": true, or \
+                 let $.directories[{index}] belong to root"
+            )
+        } else if directory.recursive {
+            format!(
+                "{dest} is below {above}, all of which is given to one owner; install it elsewhere, or remove \
+                 \"recursive\" from $.directories[{index}]"
+            )
+        } else {
+            return;
         };
         self.problem(offset, at.to_owned(), message);
     }

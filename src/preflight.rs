@@ -88,10 +88,13 @@ impl<'a> Destinations<'a> {
         }
         let taken_over = |path: &Path| self.taken_over.contains(path);
         if self.plan.lock != Lock::None
-            && entry.is_locked()
+            && entry.locked
             && let Some(error) = dir.unsafe_ancestor(self.tree.trusted(), taken_over)
         {
             return Err(error);
+        }
+        if entry.what == What::Absent && dest.file_name().is_none_or(|name| matches!(dir.look(name), Ok(None))) {
+            return Ok(());
         }
         // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
         match dir.check_writable() {

@@ -56,7 +56,7 @@ struct Verifying<'a> {
 impl Verifying<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<(), TreeError> {
         let dest = &entry.dest;
-        if !entry.is_locked() {
+        if !entry.is_verified() {
             return Ok(());
         }
         let (dir, name) = match (self.tree.parent(dest), &entry.what) {
@@ -74,6 +74,7 @@ impl Verifying<'_> {
             }
         }
         if self.locked
+            && entry.locked
             && let Some(error) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
         {
             return self.parent(dest, &entry.what, error);
