@@ -11,7 +11,31 @@ use sha2::{Digest as _, Sha256};
 use crate::hex;
 
 /// Bytes read at a time: large enough to hash at full speed, small enough to stay in the cache.
-pub(crate) const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
+
+/// A place to read into, made once for many files: memory that was touched is not given back and asked for again.
+#[derive(Debug)]
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; CHUNK])
+    }
+
+    /// Reads what is next; empty at the end. An interrupted call is made again.
+    ///
+    /// # Errors
+    /// What the reader fails with.
+    pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<&[u8]> {
+        loop {
+            match reader.read(&mut self.0) {
+                Ok(length) => return Ok(&self.0[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
 
 /// A SHA-256 value, compared as bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,15 +52,12 @@ impl Digest {
     ///
     /// # Errors
     /// What the reader fails with.
-    pub(crate) fn of_reader(reader: &mut impl Read) -> io::Result<(Self, u64)> {
+    pub(crate) fn of_reader(reader: &mut impl Read, buffer: &mut Buffer) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
-        let mut chunk = vec![0; CHUNK];
         loop {
-            match reader.read(&mut chunk) {
-                Ok(0) => return Ok(hasher.finish()),
-                Ok(n) => hasher.update(&chunk[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match buffer.fill(reader)? {
+                [] => return Ok(hasher.finish()),
+                bytes => hasher.update(bytes),
             }
         }
     }
@@ -104,7 +125,7 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.hex(), ABC);
         assert_eq!(digest.to_string().parse::<Digest>().ok().map(|d| d.hex()), Some(ABC.into()));
-        assert_eq!(Digest::of_reader(&mut &b"abc"[..]).ok(), Some((digest, 3)), "read in pieces");
+        assert_eq!(Digest::of_reader(&mut &b"abc"[..], &mut Buffer::new()).ok(), Some((digest, 3)), "read in pieces");
     }
 
     #[test]

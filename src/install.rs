@@ -4,10 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read};
 use std::path::Path;
 
-use crate::digest::{CHUNK, Hasher};
+use crate::digest::{Buffer, Hasher};
 use crate::error::Error;
 use crate::inventory::{Content, Held};
 use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
@@ -225,16 +224,14 @@ fn copy(from: &Path, to: &mut std::fs::File, dest: &Path, expected: Content) -> 
         |source| CopyError::Source(Error::SourceRead { path: from.to_owned(), dest: dest.to_owned(), source });
     let (mut source, _) = source::open(from).map_err(unreadable)?;
     let mut hasher = Hasher::default();
-    let mut chunk = vec![0; CHUNK];
+    let mut buffer = Buffer::new();
     loop {
-        match source.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => {
-                hasher.update(&chunk[..n]);
-                write_all(to, dest, &chunk[..n]).map_err(CopyError::Write)?;
+        match buffer.fill(&mut source).map_err(|error| unreadable(error.into()))? {
+            [] => break,
+            bytes => {
+                hasher.update(bytes);
+                write_all(to, dest, bytes).map_err(CopyError::Write)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(error.into())),
         }
     }
     let (digest, size) = hasher.finish();

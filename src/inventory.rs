@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Buffer, Digest, Hasher};
 use crate::error::Error;
 use crate::manifest::{self, Manifest, SourcePath, TEMPORARY_PREFIX};
 use crate::source::{self, SourceError};
@@ -82,7 +82,13 @@ impl Inventory {
     /// # Errors
     /// Every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says.
     pub(crate) fn read(manifest: &Manifest) -> Result<(Self, Held), Vec<Error>> {
-        let mut reading = Reading { manifest, inventory: Self::default(), held: Held::default(), errors: vec![] };
+        let mut reading = Reading {
+            manifest,
+            inventory: Self::default(),
+            held: Held::default(),
+            buffer: Buffer::new(),
+            errors: vec![],
+        };
         for file in &manifest.document.files {
             reading.file(file);
         }
@@ -139,6 +145,7 @@ struct Reading<'a> {
     manifest: &'a Manifest,
     inventory: Inventory,
     held: Held,
+    buffer: Buffer,
     errors: Vec<Error>,
 }
 
@@ -238,7 +245,7 @@ impl Reading<'_> {
             self.held.by_dest.insert(dest.to_owned(), bytes);
             return Ok(content);
         }
-        Ok(measure(&mut file)?)
+        Ok(measure(&mut file, &mut self.buffer)?)
     }
 
     fn unreadable(&mut self, path: PathBuf, dest: &Path, source: SourceError) {
@@ -250,8 +257,8 @@ impl Reading<'_> {
 ///
 /// # Errors
 /// What read(2) says.
-pub(crate) fn measure(file: &mut File) -> io::Result<Content> {
-    let (digest, size) = Digest::of_reader(file)?;
+pub(crate) fn measure(file: &mut File, buffer: &mut Buffer) -> io::Result<Content> {
+    let (digest, size) = Digest::of_reader(file, buffer)?;
     Ok(Content { digest, size })
 }
 

@@ -19,7 +19,7 @@ use nix::sys::stat::{Mode, umask};
 use tracing::Level;
 
 use crate::accounts::{Accounts, Identities, Starter};
-use crate::digest::Digest;
+use crate::digest::{Buffer, Digest};
 use crate::error::Error;
 use crate::inventory::{Inventory, measure};
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
@@ -233,8 +233,9 @@ fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error
         if let What::File(file) = &entry.what
             && let Origin::Source(path) = &file.origin
         {
-            let found =
-                source::open(path).map_err(|_| ()).and_then(|(mut source, _)| measure(&mut source).map_err(|_| ()));
+            let found = source::open(path)
+                .map_err(|_| ())
+                .and_then(|(mut source, _)| measure(&mut source, &mut Buffer::new()).map_err(|_| ()));
             if found != Ok(file.content) {
                 errors.push(Error::NotRestorable { dest: entry.dest.clone(), source_path: path.clone() });
             }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Buffer;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Content, measure};
@@ -37,7 +38,13 @@ impl fmt::Display for Drift {
 /// # Errors
 /// That something could not be looked at, which is neither drift nor its absence.
 pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
-    let mut verifying = Verifying { tree, locked: plan.lock != Lock::None, drifts: Vec::new(), unsafe_parent: None };
+    let mut verifying = Verifying {
+        tree,
+        locked: plan.lock != Lock::None,
+        drifts: Vec::new(),
+        unsafe_parent: None,
+        buffer: Buffer::new(),
+    };
     for entry in &plan.entries {
         verifying.entry(entry).map_err(|source| Error::Measure { path: entry.dest.clone(), source })?;
     }
@@ -51,6 +58,7 @@ struct Verifying<'a> {
     drifts: Vec<Drift>,
     /// The last directory that was found unsafe: it is told once.
     unsafe_parent: Option<PathBuf>,
+    buffer: Buffer,
 }
 
 impl Verifying<'_> {
@@ -122,7 +130,7 @@ impl Verifying<'_> {
             return Ok(());
         }
         let differs = facts.size != file.content.size || {
-            let found: Content = measure(&mut open).map_err(|source| TreeError::Io {
+            let found: Content = measure(&mut open, &mut self.buffer).map_err(|source| TreeError::Io {
                 act: "cannot read",
                 path: dest.to_owned(),
                 source,
