@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::CapabilitySet;
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::json::nearest;
+use crate::json::{Located, nearest};
 use crate::manifest::{Account, Manifest};
 use crate::sys;
 use crate::tree::Tree;
@@ -171,6 +171,39 @@ impl Identities {
         }
     }
 
+    /// What in these identities, read from a seal, is not what `manifest` says. A name cannot be checked this way; an id, and that root
+    /// needs leave, can.
+    pub(crate) fn contradiction(&self, manifest: &Manifest) -> Option<&'static str> {
+        let service = &manifest.document.service.value;
+        let differs = |account: Option<&Account>, id: u32| matches!(account, Some(Account::Id(given)) if *given != id);
+        if self.service.uid == 0 && !service.allow_root {
+            return Some("the service's uid is 0, and its manifest does not allow root");
+        }
+        if differs(service.user.as_ref().map(|user| &user.value), self.service.uid) {
+            return Some("the service's uid is not that of its manifest");
+        }
+        if differs(service.group.as_ref(), self.service.gid) {
+            return Some("the service's gid is not that of its manifest");
+        }
+        let supplementary = &self.service.supplementary;
+        let given = &service.supplementary_groups;
+        if supplementary.len() != given.len()
+            || given.iter().zip(supplementary).any(|(group, id)| differs(Some(group), *id))
+        {
+            return Some("the service's groups are not those of its manifest");
+        }
+        let files = manifest.document.files.iter().map(|file| (&file.owner, &file.group));
+        let directories = manifest.document.directories.iter().map(|directory| (&directory.owner, &directory.group));
+        let unknown = |(owner, group): (&Option<Account>, &Option<Account>)| {
+            owner.as_ref().is_some_and(|owner| self.uid(owner).is_none())
+                || group.as_ref().is_some_and(|group| self.gid(group).is_none())
+        };
+        if files.chain(directories).any(unknown) {
+            return Some("a name in its manifest has no id");
+        }
+        None
+    }
+
     /// The uid of a user that the manifest names.
     pub(crate) fn uid(&self, account: &Account) -> Option<u32> {
         match account {
@@ -247,12 +280,12 @@ impl Resolver<'_> {
     fn service(&mut self, starter: &Starter) -> Option<ServiceIdentity> {
         let service = &self.manifest.document.service;
         let uid = match &service.value.user {
-            Some(user) => self.uid("$.service.user", &user.value)?,
-            None if !starter.is_root() => starter.uid,
+            Some(user) => self.uid("$.service.user", &user.value),
+            None if !starter.is_root() => Some(starter.uid),
             None => {
                 let message = "missing key \"user\"; only a start without root can do without it".into();
                 self.errors.push(self.manifest.problem(service.offset, "$.service".into(), message));
-                return None;
+                None
             }
         };
         let user = match &service.value.user {
@@ -261,7 +294,7 @@ impl Resolver<'_> {
                 Account::Name(name) => self.accounts.user(name),
                 Account::Id(uid) => self.accounts.user_by_id(*uid),
             },
-            None => self.accounts.user_by_id(uid),
+            None => uid.and_then(|uid| self.accounts.user_by_id(uid)),
         }
         .cloned();
         let gid = match &service.value.group {
@@ -270,8 +303,17 @@ impl Resolver<'_> {
             None if !starter.is_root() => Some(starter.gid),
             None => match &user {
                 Some(user) => Some(user.gid),
+                // That the user is unknown has been said.
+                None if uid.is_none()
+                    || matches!(&service.value.user, Some(Located { value: Account::Name(_), .. })) =>
+                {
+                    None
+                }
                 None => {
-                    let message = format!("uid {uid} is not in /etc/passwd and so has no primary group; add \"group\"");
+                    let message = format!(
+                        "uid {} is not in /etc/passwd and so has no primary group; add \"group\"",
+                        uid.unwrap_or_default()
+                    );
                     self.errors.push(self.manifest.problem(service.offset, "$.service".into(), message));
                     None
                 }
@@ -280,6 +322,7 @@ impl Resolver<'_> {
         let groups = service.value.supplementary_groups.iter().enumerate();
         let supplementary: Vec<Option<u32>> =
             groups.map(|(i, group)| self.gid(&format!("$.service.supplementary_groups[{i}]"), group)).collect();
+        let uid = uid?;
         let identity = ServiceIdentity {
             uid,
             gid: gid?,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::escape::escaped;
 use crate::json::{FromJson, Value, nearest};
 
 /// `capabilities(7)`, in the kernel's numbering: the place in the list is the number.
@@ -97,7 +98,7 @@ impl FromJson for Capability {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "capabilities(7) lists them".into(),
                 };
-                value.problem(format!("\"{text}\" is no capability; {hint}"))
+                value.problem(format!("\"{}\" is no capability; {hint}", escaped(&text)))
             }
         }
     }

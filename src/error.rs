@@ -77,8 +77,16 @@ pub(crate) enum Error {
     )]
     SourceCollides { path: PathBuf, dest: PathBuf },
 
-    #[error("the source {} does not have the hash that the manifest says: expected {expected}, found {}; correct one of them", escaped(path), found.map_or_else(|| "another (it is a secret)".into(), |found| found.to_string()))]
-    SourceHash { path: PathBuf, expected: Digest, found: Option<Digest> },
+    #[error(
+        "the source {} does not have the hash that the manifest says{}; correct one of them",
+        escaped(path),
+        difference.map_or_else(String::new, |(expected, found)| format!(": expected {expected}, found {found}"))
+    )]
+    SourceHash {
+        path: PathBuf,
+        /// Expected and found; not told of a secret, about which a hash tells something.
+        difference: Option<(Digest, Digest)>,
+    },
 
     #[error(
         "the source {} of {} changed while it was being installed; start again when it is complete",
@@ -132,10 +140,11 @@ pub(crate) enum Error {
     SameFile { path: PathBuf, other: PathBuf },
 
     #[error(
-        "cannot install {}: it is a mount point; mount the file elsewhere and name it as source, or leave it out",
-        escaped(path)
+        "cannot install {}: {} is a mount point, which cannot be replaced or removed; mount the file elsewhere and name it as source, or leave the entry out",
+        escaped(path),
+        escaped(mounted)
     )]
-    MountPoint { path: PathBuf },
+    MountPoint { path: PathBuf, mounted: PathBuf },
 
     #[error(
         "cannot install {}: it is a directory, and the manifest says file; remove the directory from the image",
@@ -156,8 +165,22 @@ pub(crate) enum Error {
     #[error("cannot keep state in {}: another sealinit is at work there; wait for it to end", escaped(path))]
     StateBusy { path: PathBuf },
 
-    #[error("cannot keep state in {}: {} is installed there; choose another --state-dir", escaped(path), escaped(dest))]
-    StateCovered { path: PathBuf, dest: PathBuf },
+    #[error(
+        "cannot use {what} {id}: it is not mapped in this user namespace (/proc/self/{map}); map it, or use an id that is"
+    )]
+    NotMapped { what: &'static str, id: u32, map: &'static str },
+
+    #[error(
+        "cannot give up root's groups: this user namespace denies setgroups (/proc/self/setgroups); make it with newgidmap, or as root"
+    )]
+    SetgroupsDenied,
+
+    #[error(
+        "cannot install {}: {} is sealinit's own, and would be replaced or removed; choose another destination or --state-dir",
+        escaped(dest),
+        escaped(path)
+    )]
+    OwnPath { path: PathBuf, dest: PathBuf },
 
     #[error("cannot verify {}: {source}", escaped(path))]
     Measure { path: PathBuf, source: TreeError },
@@ -240,13 +263,15 @@ impl Error {
             | Self::NotInGroup { .. }
             | Self::NotOurs { .. }
             | Self::Capabilities { .. }
+            | Self::NotMapped { .. }
+            | Self::SetgroupsDenied
             | Self::Drop { .. }
             | Self::NotDropped { .. } => exit_code::PRIVILEGE,
             Self::ManifestRead { .. }
             | Self::ManifestTooLarge { .. }
             | Self::ManifestInvalid { .. }
             | Self::SourceCollides { .. }
-            | Self::StateCovered { .. } => exit_code::MANIFEST,
+            | Self::OwnPath { .. } => exit_code::MANIFEST,
             Self::Drift(_) | Self::NotRestorable { .. } | Self::ManifestChanged { .. } => exit_code::DRIFT,
             Self::Seal { .. } => exit_code::SEAL,
             Self::Pin { .. } => exit_code::PIN,

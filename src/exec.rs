@@ -1,19 +1,22 @@
-//! Becomes the service: environment, working directory, umask, signals, descriptors, and the exec itself.
+//! Becomes the service: environment, working directory, program, descriptors, umask, signals, and the exec itself.
 //!
 //! Never returns when it succeeds, and never runs anything that is not proven [`Sealed`] and [`Unprivileged`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{CString, NulError, OsStr, OsString};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{AccessFlags, faccessat};
 
+use crate::acting::ActingAs;
 use crate::error::Error;
+use crate::escape::escaped;
 use crate::plan::Service;
 use crate::privileges::Unprivileged;
 use crate::start::Sealed;
@@ -28,21 +31,24 @@ const OWN_PREFIX: &[u8] = b"SEALINIT_";
 /// The first descriptor that socket activation passes (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: u32 = 3;
 
-/// Replaces this process by the service. `inherited_umask` is the one that sealinit was started with.
+/// A service that can be executed: what is left to do is the exec.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    program: PathBuf,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    umask: Mode,
+}
+
+/// Enters the working directory, finds the program, and closes what is not the service's: all that can go wrong before the exec,
+/// done as the service. `inherited_umask` is the one that sealinit was started with.
 ///
 /// # Errors
-/// That the service could not be started; it never ran then.
-pub(crate) fn exec(
-    service: &Service,
-    inherited_umask: Mode,
-    _: &Sealed,
-    _: &Unprivileged,
-) -> Result<Infallible, Error> {
+/// That the service could not be started.
+pub(crate) fn prepare(service: &Service, inherited_umask: Mode, _: &Unprivileged) -> Result<Prepared, Error> {
     let environment = environment(service);
     enter_working_dir(service)?;
-    umask(service.umask.map_or(inherited_umask, Mode::from_bits_truncate));
-    close_descriptors(&environment);
-    sys::default_signals().map_err(|source| Error::Drop { step: "unblocking signals", source })?;
+    let program = find(service, &environment, |_| false)?.unwrap_or_else(|| service.command[0].clone().into());
 
     let unfit = |_: NulError| Error::ServiceNotExecutable {
         path: service.command[0].clone().into(),
@@ -54,28 +60,26 @@ pub(crate) fn exec(
         .iter()
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect();
-    let (arguments, variables) = (arguments.map_err(unfit)?, variables.map_err(unfit)?);
-
-    let (candidates, searched) = candidates(&service.command[0], &environment);
-    let mut denied = None;
-    for candidate in candidates {
-        let path = CString::new(candidate.as_os_str().as_bytes()).map_err(unfit)?;
-        let Err(errno) = nix::unistd::execve(&path, &arguments, &variables);
-        match errno {
-            Errno::ENOENT if candidate.exists() => {
-                let why = "its interpreter or loader does not exist; install it in the image".into();
-                return Err(Error::ServiceNotExecutable { path: candidate, why });
-            }
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            // As execvp(3): a later directory may have one that we may execute.
-            Errno::EACCES => denied = denied.or(Some(candidate)),
-            errno => return Err(Error::ServiceNotExecutable { path: candidate, why: why_not(errno, service.uid) }),
-        }
-    }
-    Err(match denied {
-        Some(path) => Error::ServiceNotExecutable { path, why: why_not(Errno::EACCES, service.uid) },
-        None => Error::ServiceNotFound { program: service.command[0].clone(), searched },
+    close_descriptors(&environment);
+    Ok(Prepared {
+        program,
+        arguments: arguments.map_err(unfit)?,
+        environment: variables.map_err(unfit)?,
+        umask: service.umask.map_or(inherited_umask, Mode::from_bits_truncate),
     })
+}
+
+/// Replaces this process by the service.
+///
+/// # Errors
+/// What only the kernel knows: that the program is of another architecture, or that the uid has too many processes.
+pub(crate) fn exec(service: &Prepared, _: &Sealed, _: &Unprivileged) -> Result<Infallible, Error> {
+    let uid = nix::unistd::getuid().as_raw();
+    let failed = |errno| Error::ServiceNotExecutable { path: service.program.clone(), why: why_not(errno, uid) };
+    umask(service.umask);
+    sys::default_signals().map_err(failed)?;
+    let path = CString::new(service.program.as_os_str().as_bytes()).map_err(|_| failed(Errno::ENOENT))?;
+    nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(failed)
 }
 
 fn why_not(errno: Errno, uid: u32) -> String {
@@ -165,37 +169,78 @@ fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (V
     (candidates.collect(), OsString::from_vec([b"PATH=", path.as_bytes()].concat()))
 }
 
-/// What would keep the service from being started, as far as it shows before it is installed. `planned` will be there by then.
-pub(crate) fn obstacles(service: &Service, planned: &HashSet<&Path>) -> Vec<Error> {
-    let mut errors = Vec::new();
-    if let Some(path) = &service.working_dir
-        && !planned.contains(path.as_path())
-        && let Err(source) = path
-            .metadata()
-            .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) })
-    {
-        errors.push(Error::WorkingDir { path: path.clone(), source });
-    }
-    let (candidates, searched) = candidates(&service.command[0], &environment(service));
+/// The program that execvp(3) would take, looked for with the rights that this process has towards files now; `None` where that
+/// cannot be known yet, because `planned` says that it will be installed first.
+fn find(
+    service: &Service,
+    environment: &BTreeMap<OsString, OsString>,
+    planned: impl Fn(&Path) -> bool,
+) -> Result<Option<PathBuf>, Error> {
+    let (candidates, searched) = candidates(&service.command[0], environment);
     let mut unfit = None;
     for candidate in candidates {
-        if planned.contains(candidate.as_path()) || candidate.is_relative() {
-            return errors;
+        if planned(&candidate) {
+            return Ok(None);
         }
-        match candidate.metadata() {
-            Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => return errors,
-            Ok(found) if found.is_dir() => {
-                unfit = unfit.or(Some((candidate, "it is a directory; name a program in it".into())));
-            }
-            Ok(_) => unfit = unfit.or(Some((candidate, why_not(Errno::EACCES, service.uid)))),
-            // What we cannot look at now, the service may: the exec will tell.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return errors,
-            Err(_) => {}
-        }
+        let why = match candidate.metadata() {
+            Ok(found) if found.is_dir() => "it is a directory; name a program in it".into(),
+            Ok(_) => match may_execute(&candidate) {
+                Ok(()) => match missing_interpreter(&candidate) {
+                    None => return Ok(Some(candidate)),
+                    Some(why) => why,
+                },
+                Err(errno) => why_not(errno, service.uid),
+            },
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(_) => why_not(Errno::EACCES, service.uid),
+        };
+        // A later directory may have one that we may execute.
+        unfit = unfit.or(Some((candidate, why)));
     }
-    errors.push(match unfit {
+    Err(match unfit {
         Some((path, why)) => Error::ServiceNotExecutable { path, why },
         None => Error::ServiceNotFound { program: service.command[0].clone(), searched },
-    });
+    })
+}
+
+fn may_execute(path: &Path) -> Result<(), Errno> {
+    let checked = faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
+    // An old kernel or seccomp profile that does not know the call: the exec will tell.
+    checked.or_else(|errno| if matches!(errno, Errno::EPERM | Errno::ENOSYS) { Ok(()) } else { Err(errno) })
+}
+
+/// Why the kernel will not execute a file that it may, as far as its first line says. A file that we cannot read says nothing.
+fn missing_interpreter(path: &Path) -> Option<String> {
+    const LONGEST: usize = 256; // BINPRM_BUF_SIZE: the kernel looks no further
+    let mut head = Vec::with_capacity(LONGEST);
+    std::fs::File::open(path).ok()?.take(LONGEST as u64).read_to_end(&mut head).ok()?;
+    if head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let Some(line) = head.strip_prefix(b"#!") else { return Some(why_not(Errno::ENOEXEC, 0)) };
+    let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
+    let interpreter = line.split(u8::is_ascii_whitespace).next()?;
+    let interpreter = Path::new(OsStr::from_bytes(interpreter));
+    (interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+        .then(|| format!("its interpreter {} does not exist; install it in the image", escaped(interpreter)))
+}
+
+/// What would keep the service from being started, as far as it shows before anything is installed. `planned` will be there by then.
+pub(crate) fn obstacles(service: &Service, planned: impl Fn(&Path) -> bool) -> Vec<Error> {
+    let _acting = ActingAs::identity(service.uid, service.gid, service.groups.iter().copied());
+    let mut errors = Vec::new();
+    if let Some(path) = &service.working_dir
+        && !planned(path)
+    {
+        let entered = match path.metadata() {
+            Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+            Ok(_) => may_execute(path).map_err(io::Error::from),
+            Err(error) => Err(error),
+        };
+        errors.extend(entered.err().map(|source| Error::WorkingDir { path: path.clone(), source }));
+    }
+    // Relative to a directory that we are not in yet.
+    let relative = |path: &Path| path.is_relative() && service.working_dir.is_some();
+    errors.extend(find(service, &environment(service), |path| planned(path) || relative(path)).err());
     errors
 }

@@ -132,9 +132,8 @@ impl<'a> Installing<'a> {
         if directory.recursive {
             dir.give_below(wanted.uid, wanted.gid)?;
         }
-        dir.set_attributes(wanted)?;
-        // Synced while its owner is known; once it is somebody else's, that is somebody else's to open.
-        dir.sync()
+        self.touched.insert(dest);
+        dir.set_attributes(wanted)
     }
 
     fn file(&mut self, entry: &'a Entry, file: &File) -> Result<(), Error> {

@@ -160,9 +160,8 @@ impl Reading<'_> {
                         if let Some(expected) = file.sha256
                             && expected.0 != content.digest
                         {
-                            // The hash of a secret tells something about it.
-                            let found = (!file.secret).then_some(content.digest);
-                            self.errors.push(Error::SourceHash { path, expected: expected.0, found });
+                            let difference = (!file.secret).then_some((expected.0, content.digest));
+                            self.errors.push(Error::SourceHash { path, difference });
                         }
                         Some(content)
                     }

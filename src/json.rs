@@ -104,10 +104,12 @@ impl Reader<'_> {
         }
         let said = error.to_string();
         let said = said.split(" at line ").next().unwrap_or_default();
+        let after_comma = self.text[..offset].trim_end().ends_with(',') && self.text[offset..].starts_with(['}', ']']);
         let remedy = match said {
+            _ if after_comma => "; remove the comma before this",
             "invalid number" => "; a mode is a string of octal digits, such as \"0640\"",
             "EOF while parsing a value" if self.text.trim().is_empty() => "; the file is empty",
-            "trailing comma" => "; remove the comma",
+            "key must be a string" => "; write the key in double quotes",
             _ if error.is_eof() => "; the file ends too early",
             _ if self.text.starts_with('\u{feff}') => "; remove the byte order mark",
             _ => "",
@@ -298,6 +300,11 @@ impl Object<'_, '_> {
                     .report(format!("unknown key \"{}\"; {hint}", escaped(key)));
             }
         }
+    }
+
+    /// The member `key` as it stands in the document.
+    pub(crate) fn raw(&self, key: &str) -> Option<&str> {
+        self.members.get(key).copied()
     }
 
     /// Reads the member `key`, or what its absence means.

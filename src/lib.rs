@@ -16,6 +16,7 @@ use crate::manifest::Manifest;
 use crate::start::Options;
 
 mod accounts; // names to ids, without NSS
+mod acting; // file access as somebody else
 mod capability; // capabilities by name
 mod cli; // the command line
 mod digest; // SHA-256

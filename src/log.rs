@@ -132,16 +132,25 @@ pub(crate) struct Summary {
     pub(crate) pin: PinStatus,
     pub(crate) lock: Lock,
     pub(crate) entries: usize,
+    logged: bool,
 }
 
 impl Summary {
     /// Of a start that begins now, and of which nothing is known yet.
     pub(crate) fn begin() -> Self {
-        Self { started: Instant::now(), digest: None, pin: PinStatus::None, lock: Lock::None, entries: 0 }
+        Self {
+            started: Instant::now(),
+            digest: None,
+            pin: PinStatus::None,
+            lock: Lock::None,
+            entries: 0,
+            logged: false,
+        }
     }
 
     /// Logs that the service runs now, in which state of configuration.
-    pub(crate) fn log(&self, state: &'static str) {
+    pub(crate) fn log(&mut self, state: &'static str) {
+        self.logged = true;
         let Fields { digest, pin, lock, entries, ms } = self.fields();
         tracing::info!(state, digest, pin, lock, entries, ms, "{state}");
     }
@@ -153,6 +162,10 @@ impl Summary {
                 Error::Drift(drift) => log_drifts(Level::ERROR, [drift]),
                 error => tracing::error!("{error}"),
             }
+        }
+        // That the kernel refused the exec itself changes nothing about what has been said of the configuration.
+        if self.logged {
+            return;
         }
         let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
         let message = if drifted {

@@ -56,6 +56,12 @@ impl Manifest {
                 .map(|problem| Error::ManifestInvalid { path: path.clone(), problem })
                 .collect::<Vec<_>>()
         };
+        // What another version means by its keys is not known, so nothing is said about them.
+        let mut problems = json::parse::<VersionAlone>(&bytes).err().unwrap_or_default();
+        problems.retain(|problem| problem.path == "$.version");
+        if !problems.is_empty() {
+            return Err(invalid(problems));
+        }
         let document = json::parse(&bytes).map_err(invalid)?;
         let text = String::from_utf8(bytes).map_err(|_| Vec::new())?;
         Ok(Self { path: path.to_owned(), text, document })
@@ -245,6 +251,19 @@ impl FromJson for Version {
             other => {
                 value.problem(format!("version {other} is not known to this sealinit; supported: {SUPPORTED_VERSION}"))
             }
+        }
+    }
+}
+
+/// A manifest of which nothing is looked at but whether its version is another one.
+struct VersionAlone;
+
+impl FromJson for VersionAlone {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let object = value.object()?;
+        match object.raw("version").map(str::parse::<u32>) {
+            Some(Ok(version)) if version != SUPPORTED_VERSION => object.member::<Version>("version").map(|_| Self),
+            _ => Some(Self),
         }
     }
 }

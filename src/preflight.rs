@@ -12,31 +12,70 @@ use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
 use crate::error::Error;
 use crate::exec;
-use crate::plan::{Entry, Lock, Plan, Service, What};
+use crate::plan::{Directory, Entry, Lock, Plan, Service, What};
 use crate::state::State;
 use crate::sys;
-use crate::tree::{Dir, FileKind, Tree, TreeError};
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
 
 /// Everything that would stop a first start of `plan`.
-pub(crate) fn first_start(tree: &Tree, plan: &Plan, state: &State<'_>, starter: &Starter) -> Vec<Error> {
+pub(crate) fn first_start(
+    tree: &Tree,
+    plan: &Plan,
+    state: &State<'_>,
+    starter: &Starter,
+    manifest: &Path,
+) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
-    errors.extend(destinations(tree, plan, state.path()));
+    errors.extend(own_paths(plan, &[state.path(), manifest]));
+    errors.extend(destinations(tree, plan));
     errors.extend(foreign_owners(plan, starter));
     errors.extend(capabilities(plan, starter, Phase::FirstStart));
-    errors.extend(exec::obstacles(&plan.service, &planned_files(plan)));
+    errors.extend(user_namespace(plan, starter));
+    errors.extend(service(plan));
     errors
 }
 
 /// What a later start can know before it looks at the disk: whether it will be able to become the service.
 pub(crate) fn later_start(plan: &Plan, starter: &Starter) -> Vec<Error> {
-    capabilities(plan, starter, Phase::LaterStart).into_iter().collect()
+    capabilities(plan, starter, Phase::LaterStart).into_iter().chain(user_namespace(plan, starter)).collect()
 }
 
-/// The files and directories that will be there when the service is started.
-fn planned_files(plan: &Plan) -> HashSet<&Path> {
-    let present = plan.entries.iter().filter(|entry| entry.what != What::Absent);
-    present.map(|entry| entry.dest.as_path()).collect()
+/// What keeps the service from being started, apart from what is going to be installed.
+fn service(plan: &Plan) -> Vec<Error> {
+    let planned = |path: &Path| {
+        plan.entries.iter().any(|entry| match entry.what {
+            What::Absent => false,
+            What::File(_) => entry.dest == path,
+            // What is in it, and whether it can be entered, is decided by its new owner and mode.
+            What::Directory(_) => path.starts_with(&entry.dest),
+        })
+    };
+    exec::obstacles(&plan.service, planned)
+}
+
+/// Entries that would replace or remove what sealinit itself lives by.
+fn own_paths(plan: &Plan, own: &[&Path]) -> Vec<Error> {
+    let state_dir = own[0];
+    let mut errors = Vec::new();
+    for entry in &plan.entries {
+        for path in own {
+            let below = path.strip_prefix(&entry.dest).ok();
+            let hit = match &entry.what {
+                _ if entry.dest.starts_with(state_dir) || entry.dest == **path => true,
+                What::Absent => below.is_some(),
+                What::Directory(Directory { exact: Some(names), .. }) => {
+                    below.and_then(|below| below.iter().next()).is_some_and(|name| !names.contains(name))
+                }
+                _ => false,
+            };
+            if hit {
+                errors.push(Error::OwnPath { path: (*path).to_owned(), dest: entry.dest.clone() });
+                break;
+            }
+        }
+    }
+    errors
 }
 
 struct Destinations<'a> {
@@ -44,7 +83,7 @@ struct Destinations<'a> {
     plan: &'a Plan,
     /// Planned directories that will be closed to others before anything is put into them.
     taken_over: BTreeSet<&'a Path>,
-    mount_points: HashSet<PathBuf>,
+    mount_points: Vec<PathBuf>,
     /// By where they really are.
     seen: BTreeMap<PathBuf, &'a Path>,
     /// Unsafe and unwritable directories, told once each.
@@ -52,20 +91,18 @@ struct Destinations<'a> {
     errors: Vec<Error>,
 }
 
-fn destinations(tree: &Tree, plan: &Plan, state_dir: &Path) -> Vec<Error> {
+fn destinations(tree: &Tree, plan: &Plan) -> Vec<Error> {
     let mut checking = Destinations {
         tree,
         plan,
         taken_over: plan.locked_directories(tree.trusted()),
-        mount_points: mount_points(tree),
+        mount_points: mount_points(),
         seen: BTreeMap::new(),
         told: HashSet::new(),
         errors: Vec::new(),
     };
     for entry in &plan.entries {
-        if entry.dest.starts_with(state_dir) {
-            checking.errors.push(Error::StateCovered { path: state_dir.to_owned(), dest: entry.dest.clone() });
-        } else if let Err(source) = checking.entry(entry) {
+        if let Err(source) = checking.entry(entry) {
             checking.tell(entry, source);
         }
     }
@@ -125,10 +162,11 @@ impl<'a> Destinations<'a> {
             self.errors.push(Error::SameFile { path: dest.to_owned(), other: other.to_owned() });
         }
         let found = dir.look(name)?;
+        if let Some(mounted) = self.mount_points.iter().find(|mounted| removes(&entry.what, &real, mounted)) {
+            self.errors.push(Error::MountPoint { path: dest.to_owned(), mounted: mounted.clone() });
+            return Ok(());
+        }
         match &entry.what {
-            What::File(_) | What::Absent if self.mount_points.contains(&real) => {
-                self.errors.push(Error::MountPoint { path: dest.to_owned() });
-            }
             What::File(_) if found.is_some_and(|found| found.kind == FileKind::Directory) => {
                 self.errors.push(Error::DirectoryInPlace { path: dest.to_owned() });
             }
@@ -136,11 +174,22 @@ impl<'a> Destinations<'a> {
                 Some(found) if found.kind != FileKind::Directory => {
                     return Err(TreeError::NotDirectory { path: dest.to_owned(), kind: found.kind.name() });
                 }
-                Some(_) if directory.recursive => {
+                Some(found) => {
                     let below = self.tree.dir(dest)?;
-                    let (uid, gid) = (directory.attributes.uid, directory.attributes.gid);
-                    if let Some(found) = below.hard_link_below(uid, gid)? {
+                    let Attributes { uid, gid, .. } = directory.attributes;
+                    if directory.recursive
+                        && let Some(found) = below.hard_link_below(uid, gid)?
+                    {
                         self.errors.push(Error::HardLink { path: dest.to_owned(), found });
+                    }
+                    let changes = found.attributes != directory.attributes || directory.recursive;
+                    match below.check_writable() {
+                        Err(TreeError::Io { source, path, act })
+                            if changes && source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+                        {
+                            return Err(TreeError::Io { act, path, source });
+                        }
+                        _ => {}
                     }
                 }
                 _ => {}
@@ -151,11 +200,22 @@ impl<'a> Destinations<'a> {
     }
 }
 
+/// Whether installing `what` at `real` would have to replace or remove the mount point `mounted`.
+fn removes(what: &What, real: &Path, mounted: &Path) -> bool {
+    let Ok(below) = mounted.strip_prefix(real) else { return false };
+    match what {
+        What::File(_) => mounted == real,
+        What::Absent => true,
+        What::Directory(Directory { exact: Some(names), .. }) => {
+            below.iter().next().is_some_and(|name| !names.contains(name))
+        }
+        What::Directory(_) => false,
+    }
+}
+
 /// The mount points of this process, as far as they are known: without /proc a mount point shows itself by EBUSY.
-fn mount_points(tree: &Tree) -> HashSet<PathBuf> {
-    const MAX_BYTES: u64 = 16 * 1024 * 1024;
-    let read = tree.read(Path::new("/proc/self/mountinfo"), MAX_BYTES);
-    let bytes = read.ok().flatten().unwrap_or_default();
+pub(crate) fn mount_points() -> Vec<PathBuf> {
+    let bytes = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
@@ -214,7 +274,7 @@ fn capabilities(plan: &Plan, starter: &Starter, phase: Phase) -> Option<Error> {
         if plan.entries.iter().any(|entry| is_unreadable(entry, starter))
             && !starter.capabilities.contains(Capability::DAC_OVERRIDE)
         {
-            needed.push((Capability::DAC_READ_SEARCH, "to read sealed files of other owners".into()));
+            needed.push((Capability::DAC_READ_SEARCH, "to read sealed files that their owner may not read".into()));
         }
         if service.uid != starter.uid {
             needed.push((Capability::SETUID, format!("to become uid {}", service.uid)));
@@ -250,21 +310,55 @@ fn gives_away(entry: &Entry, starter: &Starter) -> bool {
 /// Whether a sealed file is closed to us without a capability.
 fn is_unreadable(entry: &Entry, starter: &Starter) -> bool {
     match &entry.what {
+        // Somebody else's is opened as that somebody.
         What::File(file) if !file.mutable => {
             let attributes = file.attributes;
-            let readable = match attributes {
-                owned if owned.uid == starter.uid => 0o400,
-                shared if shared.gid == starter.gid || starter.groups.contains(&shared.gid) => 0o040,
-                _ => 0o004,
-            };
-            attributes.mode & readable == 0
+            attributes.mode & 0o400 == 0 && (attributes.uid == starter.uid || attributes.mode & 0o004 == 0)
         }
         _ => false,
     }
 }
 
+/// Ids that do not exist in this user namespace, and groups that cannot be given up in it.
+fn user_namespace(plan: &Plan, starter: &Starter) -> Vec<Error> {
+    if !starter.is_root() {
+        return Vec::new();
+    }
+    let mut uids = BTreeSet::from([plan.service.uid]);
+    let mut gids = plan.service.groups.clone();
+    for entry in &plan.entries {
+        let attributes = match &entry.what {
+            What::File(file) => file.attributes,
+            What::Directory(directory) => directory.attributes,
+            What::Absent => continue,
+        };
+        uids.insert(attributes.uid);
+        gids.insert(attributes.gid);
+    }
+    let mut errors = Vec::new();
+    for (ids, what, map) in [(uids, "uid", "uid_map"), (gids, "gid", "gid_map")] {
+        // Without /proc nothing is known, and the first chown or setresuid will tell.
+        let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else { continue };
+        let unmapped = ids.into_iter().filter(|id| !is_mapped(&text, *id));
+        errors.extend(unmapped.map(|id| Error::NotMapped { what, id, map }));
+    }
+    let denied = std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
+    if denied && starter.groups.iter().copied().collect::<BTreeSet<_>>() != plan.service.groups {
+        errors.push(Error::SetgroupsDenied);
+    }
+    errors
+}
+
+/// Whether `id` is in one of the ranges of a `/proc/PID/uid_map` (`user_namespaces(7)`): first id inside, first outside, length.
+fn is_mapped(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        matches!(fields[..], [inside, _, length] if (inside..inside + length).contains(&u64::from(id)))
+    })
+}
+
 /// Whether group ids have to change for `service`.
-pub(crate) fn changes_groups(service: &Service, starter: &Starter) -> bool {
+fn changes_groups(service: &Service, starter: &Starter) -> bool {
     starter.gid != service.gid || starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
     Gid, Uid, getgroups, getresgid, getresuid, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups, setresgid,
@@ -17,7 +18,7 @@ use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
 use crate::error::Error;
 use crate::plan::Service;
-use crate::preflight::{changes_groups, surplus_bounding};
+use crate::preflight::surplus_bounding;
 use crate::sys::{self, Capabilities};
 
 /// Proof that this process has the service's credentials and nothing of root's.
@@ -35,13 +36,17 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     give_stdio(service, starter);
     // The bounding set needs CAP_SETPCAP, which goes with the uid.
     drop_bounding(service)?;
-    sys::clear_ambient().map_err(failed("clearing the ambient set"))?;
+    match sys::clear_ambient() {
+        // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could be kept.
+        Err(Errno::EINVAL) if service.capabilities == CapabilitySet::EMPTY => {}
+        cleared => cleared.map_err(failed("clearing the ambient set"))?,
+    }
     if service.capabilities != CapabilitySet::EMPTY {
         sys::set_keep_capabilities(true).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     if starter.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
-        if changes_groups(service, starter) {
+        if starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups {
             let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
             setgroups(&groups).map_err(failed("setgroups"))?;
         }
@@ -72,7 +77,8 @@ fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
 
 fn assert_single_thread() -> Result<(), Error> {
     // Without /proc there is nothing to count; nothing here ever starts a thread that outlives its function.
-    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+    let threads = std::fs::read_dir("/proc/self/task").and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match threads.map(|tasks| tasks.len()) {
         Ok(threads) if threads > 1 => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
         _ => Ok(()),
     }

@@ -180,6 +180,9 @@ impl Seal {
         let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
         let seal = Self { manifest, inventory, identities: record.identities, arguments };
         seal.check_complete()?;
+        if let Some(why) = seal.identities.contradiction(&seal.manifest) {
+            return Err(contradiction(why));
+        }
         if seal.digest().to_string() != record.digest {
             return Err(contradiction("its digest is not what it recomputes to"));
         }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::escape::escaped;
 use crate::json::{FromJson, Value, nearest};
 
 /// `signal(7)`, in the numbering that x86, arm and most other architectures share; the place in the list plus one is the number.
@@ -74,6 +75,7 @@ impl FromJson for Signal {
 pub(crate) fn no_such_signal(text: &str) -> String {
     let name = text.to_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let text = escaped(text);
     match nearest(name, &NAMES) {
         Some(near) => format!("\"{text}\" is no signal; did you mean \"{near}\"?"),
         None => format!("\"{text}\" is no signal; write a name such as \"TERM\" or \"RTMIN+3\""),

@@ -65,8 +65,9 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Infallib
         Recorded::Nothing => first_start(options, &tree, state, &starter, None, summary)?,
     };
     let unprivileged = privileges::drop_to(&plan.service, &starter)?;
+    let service = exec::prepare(&plan.service, inherited_umask, &unprivileged)?;
     summary.log(sealed.state);
-    Ok(exec::exec(&plan.service, inherited_umask, &sealed, &unprivileged)?)
+    Ok(exec::exec(&service, &sealed, &unprivileged)?)
 }
 
 impl From<Error> for Vec<Error> {
@@ -102,14 +103,14 @@ fn first_start(
 
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
     summary.entries = plan.entries.len();
-    let obstacles = preflight::first_start(tree, &plan, &state, starter);
+    let obstacles = preflight::first_start(tree, &plan, &state, starter, &options.manifest);
     if !obstacles.is_empty() {
         return Err(obstacles);
     }
 
     state.write_journal(digest)?;
     install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences(tree, &plan)?.into_iter().next() {
+    if let Some(drift) = verify::differences_from_installed(tree, &plan)?.into_iter().next() {
         return Err(Error::NotInstalled(drift).into());
     }
     state.write_seal(&Seal { manifest, inventory, identities, arguments: options.command.clone() })?;
@@ -153,6 +154,11 @@ fn later_start(
     let state_name = match plan.on_drift {
         _ if drifts.is_empty() => "verified",
         OnDrift::Refuse => return Err(drifts.into_iter().map(Error::Drift).collect()),
+        // Two promises hold whatever the manifest would put up with: a pinned configuration is the one that runs, and what is
+        // sealed is not the service's to change.
+        OnDrift::Warn if options.pin.is_some() || drifts.iter().any(|drift| opens_lock(drift, &plan)) => {
+            return Err(drifts.into_iter().map(Error::Drift).collect());
+        }
         OnDrift::Warn => {
             log_drifts(Level::WARN, &drifts);
             tracing::warn!("the disk differs from the seal, and the service runs all the same: on_drift is \"warn\"");
@@ -220,6 +226,11 @@ fn command_drift(options: &Options, seal: &Seal, plan: &Plan) -> Option<Drift> {
     })
 }
 
+/// Whether a difference lets others replace what is sealed, unseen until the next start.
+fn opens_lock(drift: &Drift, plan: &Plan) -> bool {
+    plan.lock != Lock::None && drift.attribute == "parent"
+}
+
 /// Puts the sealed content back. Nothing is changed unless everything can be.
 fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error>> {
     let paths: BTreeSet<&Path> = drifts.iter().map(|drift| drift.path.as_path()).collect();
@@ -241,7 +252,12 @@ fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error
             }
         }
     }
-    let beyond_us = |drift: &Drift| drift.attribute != "extra" && !restorable.contains(drift.path.as_path());
+    let mounts = preflight::mount_points();
+    let beyond_us = |drift: &Drift| {
+        (drift.attribute != "extra" && !restorable.contains(drift.path.as_path()))
+            // What is mounted there is not this container's to remove.
+            || mounts.iter().any(|mounted| mounted.starts_with(&drift.path) && drift.attribute != "parent")
+    };
     if !errors.is_empty() || drifts.iter().any(beyond_us) {
         errors.extend(drifts.into_iter().map(Error::Drift));
         return Err(errors);

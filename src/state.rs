@@ -3,18 +3,17 @@
 //! Never interprets what is sealed. The seal's existence is the commit point: before it every start is a first start, after it none is.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::Starter;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::seal::Seal;
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_all};
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_and_reread};
 
 const SEAL: &str = "seal";
 const JOURNAL: &str = "journal";
@@ -55,7 +54,7 @@ pub(crate) struct State<'t> {
     path: PathBuf,
     owner: Attributes,
     /// Open and locked against a second sealinit; `None` until it exists.
-    open: Option<(Rc<Dir>, Flock<OwnedFd>)>,
+    open: Option<(Rc<Dir>, File)>,
 }
 
 impl<'t> State<'t> {
@@ -209,7 +208,7 @@ impl<'t> State<'t> {
         let Some((dir, _)) = &self.open else { return Ok(()) };
         let temporary = OsString::from(format!("{name}.new"));
         let path = self.path.join(name);
-        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| write_all(file, &path, bytes))
+        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| write_and_reread(file, &path, bytes))
             .and_then(|()| dir.sync())
             .map_err(|source| self.failed(source))
     }

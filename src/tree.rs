@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -15,8 +15,9 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, setfsgid, setfsuid, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, unlinkat};
 
+use crate::acting::ActingAs;
 use crate::escape::escaped;
 
 /// Links in one path, as in the kernel (`path_resolution(7)`).
@@ -182,31 +183,6 @@ impl From<FileStat> for Facts {
     }
 }
 
-/// Acts as another uid and gid towards the file system until dropped.
-///
-/// In a directory that belongs to somebody, root does only what that somebody could do: a planted link or a group
-/// permission gains nothing, and `CAP_DAC_OVERRIDE` is not needed.
-struct ActingAs {
-    uid: Uid,
-    gid: Gid,
-}
-
-impl ActingAs {
-    fn owner(facts: &Attributes) -> Option<Self> {
-        let me = geteuid();
-        (me.is_root() && facts.uid != me.as_raw())
-            .then(|| Self { gid: setfsgid(Gid::from_raw(facts.gid)), uid: setfsuid(Uid::from_raw(facts.uid)) })
-    }
-}
-
-impl Drop for ActingAs {
-    fn drop(&mut self) {
-        // The uid first: leaving uid 0 took the capabilities that changing the gid needs.
-        setfsuid(self.uid);
-        setfsgid(self.gid);
-    }
-}
-
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Dir {
@@ -230,6 +206,11 @@ impl Dir {
         &self.facts
     }
 
+    /// What happens in a directory happens as its owner.
+    fn act(&self) -> Option<ActingAs> {
+        ActingAs::owner(self.facts.attributes.uid, self.facts.attributes.gid)
+    }
+
     fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> TreeError {
         let path = self.path.join(name);
         move |errno| TreeError::io(act, &path, errno)
@@ -251,7 +232,7 @@ impl Dir {
 
     /// What is at `name`, links not followed; `None` for nothing.
     pub(crate) fn look(&self, name: &OsStr) -> Result<Option<Facts>, TreeError> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
+        let _acting = self.act();
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat.into())),
             Err(Errno::ENOENT) => Ok(None),
@@ -260,8 +241,8 @@ impl Dir {
     }
 
     fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
-        openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode)
+        let _acting = self.act();
+        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode))
     }
 
     /// Opens the regular file `name` for reading; `None` for nothing there.
@@ -272,7 +253,11 @@ impl Dir {
         // O_NONBLOCK: a FIFO must not make us wait. O_NOCTTY: a terminal must not become ours.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let path = || self.path.join(name);
-        let fd = match self.open(name, flags, Mode::empty()) {
+        let opened = match self.open(name, flags, Mode::empty()) {
+            Err(Errno::EACCES) => self.open_as_owner(name, flags),
+            opened => opened,
+        };
+        let fd = match opened {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ELOOP) => return Err(TreeError::NotFile { path: path(), kind: FileKind::Link.name() }),
@@ -284,6 +269,13 @@ impl Dir {
             FileKind::File => Ok(Some((fd.into(), facts))),
             kind => Err(TreeError::NotFile { path: path(), kind: kind.name() }),
         }
+    }
+
+    /// Opens what is somebody else's and closed to us as that somebody, with the group of this directory to get there.
+    fn open_as_owner(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let _acting = ActingAs::owner(found.st_uid, self.facts.attributes.gid).ok_or(Errno::EACCES)?;
+        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()))
     }
 
     /// Opens the directory `name`; `None` for nothing there.
@@ -299,9 +291,10 @@ impl Dir {
 
     /// A descriptor that can be read, synced and changed; the one we hold only leads there.
     fn reopen(&self) -> Result<OwnedFd, TreeError> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
+        let _acting = self.act();
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        openat(&self.fd, ".", flags, Mode::empty()).map_err(|errno| TreeError::io("cannot open", &self.path, errno))
+        retry(|| openat(&self.fd, ".", flags, Mode::empty()))
+            .map_err(|errno| TreeError::io("cannot open", &self.path, errno))
     }
 
     /// The names in it, sorted.
@@ -345,7 +338,7 @@ impl Dir {
         set_attributes(file, &path, &found.attributes, wanted)?;
         file.sync_all().map_err(|error| TreeError::io("cannot sync", &path, error))?;
         {
-            let _acting = ActingAs::owner(&self.facts.attributes);
+            let _acting = self.act();
             renameat(&self.fd, temporary, &self.fd, name).map_err(self.failed("cannot rename into place", name))?;
         }
         // Somebody who can write in this directory could have swapped the temporary.
@@ -357,7 +350,7 @@ impl Dir {
 
     /// Creates a file that only its owner can read, in place of a leftover of an earlier life.
     fn create(&self, name: &OsStr) -> Result<OwnedFd, TreeError> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
         for _ in 0..CREATE_ATTEMPTS {
             match self.open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
                 Err(Errno::EEXIST) => self.remove_all(name)?,
@@ -372,7 +365,7 @@ impl Dir {
     }
 
     fn unlink_with(&self, name: &OsStr, flags: UnlinkatFlags) -> Result<(), TreeError> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
+        let _acting = self.act();
         match unlinkat(&self.fd, name, flags) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.failed("cannot remove", name)(errno)),
@@ -388,7 +381,11 @@ impl Dir {
                 let fd = self
                     .open(name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
                     .map_err(self.failed("cannot open", name))?;
-                let facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
+                let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
+                // Another file system is a volume, and its files are not this container's to remove.
+                if facts.device != self.facts.device {
+                    return Err(self.failed("cannot remove", name)(Errno::EBUSY));
+                }
                 let dir = Self { fd, path: self.path.join(name), facts, parent: None };
                 for child in dir.names()? {
                     dir.remove_all(&child)?;
@@ -400,16 +397,19 @@ impl Dir {
 
     /// Makes the directory `name`.
     fn make_dir(&self, name: &OsStr, mode: u32) -> Result<(), TreeError> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
+        let _acting = self.act();
         mkdirat(&self.fd, name, Mode::from_bits_truncate(mode)).map_err(self.failed("cannot make the directory", name))
     }
 
-    /// Gives this directory `wanted`, changing only what differs.
+    /// Gives this directory `wanted`, changing only what differs, and makes sure that it survives a power cut.
     pub(crate) fn set_attributes(&self, wanted: Attributes) -> Result<(), TreeError> {
         if self.facts.attributes == wanted {
             return Ok(());
         }
-        set_attributes(&self.reopen()?, &self.path, &self.facts.attributes, wanted)
+        // Opened while it is who we think it is: afterwards it may be closed to us.
+        let file = File::from(self.reopen()?);
+        set_attributes(&file, &self.path, &self.facts.attributes, wanted)?;
+        file.sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
     }
 
     /// Gives all that is below to `uid` and `gid`, changing only what differs and following no link.
@@ -464,10 +464,13 @@ impl Dir {
 
     /// Whether files can be made here: not on a read-only file system, not without permission.
     pub(crate) fn check_writable(&self) -> Result<(), TreeError> {
-        let _acting = ActingAs::owner(&self.facts.attributes);
+        let _acting = self.act();
         let flags = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-        nix::unistd::faccessat(&self.fd, ".", flags, AtFlags::AT_EACCESS)
-            .map_err(|errno| TreeError::io("cannot write in", &self.path, errno))
+        match nix::unistd::faccessat(&self.fd, ".", flags, AtFlags::AT_EACCESS) {
+            // An old kernel or seccomp profile that does not know the call: the first write will tell.
+            Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) => Ok(()),
+            Err(errno) => Err(TreeError::io("cannot write in", &self.path, errno)),
+        }
     }
 
     /// Whether its file system is in memory.
@@ -476,12 +479,23 @@ impl Dir {
         fstatfs(&self.fd).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
     }
 
-    /// An advisory lock on this directory, held as long as the value lives; `None` if somebody else holds it.
-    pub(crate) fn lock(&self) -> Result<Option<nix::fcntl::Flock<OwnedFd>>, TreeError> {
-        match nix::fcntl::Flock::lock(self.reopen()?, nix::fcntl::FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(lock)),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(TreeError::io("cannot lock", &self.path, errno)),
+    /// An advisory lock on this directory, held until the file is closed; `None` if somebody else holds it.
+    pub(crate) fn lock(&self) -> Result<Option<File>, TreeError> {
+        let file = File::from(self.reopen()?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(TreeError::io("cannot lock", &self.path, error)),
+        }
+    }
+}
+
+/// Calls again what a signal interrupted: a network or FUSE file system says so, and it is no failure.
+fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
         }
     }
 }
@@ -536,7 +550,7 @@ impl Tree {
     pub(crate) fn open(root: &Path) -> Result<Self, TreeError> {
         let failed = |errno| TreeError::io("cannot open", root, errno);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::open(root, flags, Mode::empty()).map_err(failed)?;
+        let fd = retry(|| nix::fcntl::open(root, flags, Mode::empty())).map_err(failed)?;
         let facts = fstat(&fd).map_err(failed)?.into();
         let root = Rc::new(Dir { fd, path: "/".into(), facts, parent: None });
         Ok(Self { root, trusted: geteuid().as_raw(), last: RefCell::default() })
@@ -693,6 +707,20 @@ impl Dir {
     /// Reads a whole regular file in it.
     pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
         read_file(self, name, limit)
+    }
+}
+
+/// Writes all of `bytes` to a file being installed at `path`, and reads them back: for what is not verified afterwards.
+pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), TreeError> {
+    write_all(file, path, bytes)?;
+    let mut found = Vec::with_capacity(bytes.len());
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut found))
+        .map_err(|error| TreeError::io("cannot read back", path, error))?;
+    if found == bytes {
+        Ok(())
+    } else {
+        Err(TreeError::io("cannot write", path, io::Error::other("the disk holds something else")))
     }
 }
 

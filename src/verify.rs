@@ -2,8 +2,10 @@
 //!
 //! Never changes anything, and never believes what was meant to be written.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Buffer;
@@ -38,14 +40,27 @@ impl fmt::Display for Drift {
 /// # Errors
 /// That something could not be looked at, which is neither drift nor its absence.
 pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
+    compare(tree, plan, Entry::is_verified)
+}
+
+/// As [`differences`], right after the installation: then a mutable file is as it was installed, too.
+///
+/// # Errors
+/// As [`differences`].
+pub(crate) fn differences_from_installed(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
+    compare(tree, plan, |_| true)
+}
+
+fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<Vec<Drift>, Error> {
     let mut verifying = Verifying {
         tree,
         locked: plan.lock != Lock::None,
+        planned: plan.locked_directories(tree.trusted()),
         drifts: Vec::new(),
         unsafe_parent: None,
         buffer: Buffer::new(),
     };
-    for entry in &plan.entries {
+    for entry in plan.entries.iter().filter(|entry| which(entry)) {
         verifying.entry(entry).map_err(|source| Error::Measure { path: entry.dest.clone(), source })?;
     }
     Ok(verifying.drifts)
@@ -55,6 +70,8 @@ struct Verifying<'a> {
     tree: &'a Tree,
     /// Whether directories on the way must be closed to others.
     locked: bool,
+    /// Directories that are entries themselves: what is wrong with them is told there.
+    planned: BTreeSet<&'a Path>,
     drifts: Vec<Drift>,
     /// The last directory that was found unsafe: it is told once.
     unsafe_parent: Option<PathBuf>,
@@ -64,30 +81,37 @@ struct Verifying<'a> {
 impl Verifying<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<(), TreeError> {
         let dest = &entry.dest;
-        if !entry.is_verified() {
-            return Ok(());
-        }
         let (dir, name) = match (self.tree.parent(dest), &entry.what) {
             (Ok(found), _) => found,
             (Err(TreeError::Missing { .. }), What::Absent) => return Ok(()),
             (Err(error), what) => return self.parent(dest, what, error),
         };
+        let lost = match dir.unsafe_ancestor(self.tree.trusted(), |_| false) {
+            Some(error) if self.locked && entry.locked => {
+                self.parent(dest, &entry.what, error)?;
+                true
+            }
+            _ => false,
+        };
+        match self.look(entry, &dir, name) {
+            // In a directory that became somebody's, we can look only at what that somebody may.
+            Err(TreeError::Io { source, .. }) if lost && source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            looked => looked,
+        }
+    }
+
+    fn look(&mut self, entry: &Entry, dir: &Dir, name: &OsStr) -> Result<(), TreeError> {
+        let dest = &entry.dest;
         match &entry.what {
-            What::File(file) => self.file(dest, &dir, name, file)?,
-            What::Directory(directory) => self.directory(dest, &dir, name, directory)?,
+            What::File(file) => self.file(dest, dir, name, file),
+            What::Directory(directory) => self.directory(dest, dir, name, directory),
             What::Absent => {
                 if let Some(facts) = dir.look(name)? {
                     self.kind(dest, "nothing", facts.kind.name());
                 }
+                Ok(())
             }
         }
-        if self.locked
-            && entry.locked
-            && let Some(error) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
-        {
-            return self.parent(dest, &entry.what, error);
-        }
-        Ok(())
     }
 
     /// Tells what is wrong on the way to an entry. That is drift, for it was right when it was sealed.
@@ -97,7 +121,7 @@ impl Verifying<'_> {
             TreeError::NotDirectory { path, kind } => self.push(&path, "type", "directory", kind),
             TreeError::UnsafeLink { path } => self.push(&path, "type", "directory", "symlink"),
             TreeError::UnsafeDirectory { path, uid, mode } => {
-                if self.unsafe_parent.as_ref() != Some(&path) {
+                if !self.planned.contains(path.as_path()) && self.unsafe_parent.as_ref() != Some(&path) {
                     let trusted = self.tree.trusted();
                     let expected = format!("owned by {trusted} and writable for its owner alone");
                     self.push(&path, "parent", expected, format!("owned by {uid} with mode {mode:04o}"));
