@@ -1,0 +1,39 @@
+//! The integration tests: the real binary, started as a container engine would start it, and the kernel's word on what came of it.
+//!
+//! One crate, so that the harness is compiled and linked once. A module is a subject, a test's name is a sentence about it:
+//! `cargo test --test it drift::` runs one subject.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "json!(…) is written where it is used, a reference would only be noise"
+)]
+
+/// The harness: Docker, with the images, configurations and containers of a test.
+mod engine;
+/// The harness: a private root in which the binary is PID 1.
+mod sandbox;
+
+/// The command line: usage, help, `digest`, log formats.
+mod cli;
+/// Real services in real Docker containers, under the options that operators harden them with.
+mod container;
+/// Killed at every system call of a start, then started again.
+mod crash;
+/// Every kind of drift under every policy.
+mod drift;
+/// Failed at every system call of a start, then started again.
+mod faults;
+/// A first start: what is installed, with which owner and mode, in which order.
+mod first_start;
+/// Full disks of every size, read-only mounts and mount points in every place.
+mod full;
+/// Planted states: links, pipes, foreign directories, damaged seals, full disks.
+mod hostile;
+/// Bad input: each mistake has its exit code and its message, and nothing is written.
+mod invalid;
+/// Later starts: verified, manifest changed or gone, pins.
+mod restart;
+/// What the service gets, in the kernel's words.
+mod service;
+/// Without root, with too few capabilities, in user namespaces.
+mod unprivileged;
