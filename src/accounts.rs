@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::CapabilitySet;
 use crate::error::Error;
 use crate::escape::escaped;
+use crate::init::UserSpec;
 use crate::json::{Located, nearest};
 use crate::manifest::{Account, Manifest};
 use crate::sys;
@@ -27,12 +28,19 @@ struct User {
     home: String,
 }
 
+/// A line of `group(5)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    name: String,
+    gid: u32,
+    members: Vec<String>,
+}
+
 /// What the image knows about users and groups.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
     users: Vec<User>,
-    /// `group(5)`: name and id.
-    groups: Vec<(String, u32)>,
+    groups: Vec<Group>,
 }
 
 impl Accounts {
@@ -60,7 +68,66 @@ impl Accounts {
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        self.groups.iter().find(|(known, _)| known == name).map(|(_, gid)| *gid)
+        self.groups.iter().find(|group| group.name == name).map(|group| group.gid)
+    }
+
+    /// Who `spec` means. Like Docker, and unlike a manifest, a user without a group brings the memberships of `/etc/group`.
+    ///
+    /// # Errors
+    /// Every name that is unknown, and an identity that `starter` cannot become.
+    pub(crate) fn identity(&self, spec: &UserSpec, starter: &Starter) -> Result<ServiceIdentity, Vec<Error>> {
+        let mut errors = Vec::new();
+        let user = match &spec.user {
+            Account::Name(name) => self.user(name).cloned(),
+            Account::Id(uid) => self.user_by_id(*uid).cloned(),
+        };
+        let uid = match (&spec.user, &user) {
+            (Account::Id(uid), _) => *uid,
+            (Account::Name(_), Some(user)) => user.uid,
+            (Account::Name(name), None) => {
+                errors.push(self.unknown_user("--user".into(), name));
+                0
+            }
+        };
+        let mut gid_of = |group: &Account| match group {
+            Account::Id(gid) => Some(*gid),
+            Account::Name(name) => {
+                let gid = self.group(name);
+                if gid.is_none() {
+                    errors.push(self.unknown_group("--user".into(), name));
+                }
+                gid
+            }
+        };
+        let gid = spec.group.as_ref().map(&mut gid_of);
+        let mut supplementary: Vec<u32> = spec.more.iter().filter_map(gid_of).collect();
+        let gid = match (gid, &user) {
+            (Some(gid), _) => gid,
+            (None, Some(user)) => {
+                let is_member = |group: &&Group| group.members.contains(&user.name);
+                supplementary.extend(self.groups.iter().filter(is_member).map(|group| group.gid));
+                Some(user.gid)
+            }
+            (None, None) => {
+                if matches!(spec.user, Account::Id(_)) {
+                    errors.push(Error::NoPrimaryGroup { uid });
+                }
+                None
+            }
+        };
+        let (Some(gid), true) = (gid, errors.is_empty()) else { return Err(errors) };
+        let (name, home) = user.map(|user| (user.name, user.home)).unzip();
+        let identity = ServiceIdentity { uid, gid, supplementary, name, home };
+        let unreachable = identity.unreachable(starter);
+        if unreachable.is_empty() { Ok(identity) } else { Err(unreachable) }
+    }
+
+    fn unknown_user(&self, at: String, name: &str) -> Error {
+        unknown(at, "user", "/etc/passwd", name, self.users.iter().map(|user| user.name.as_str()))
+    }
+
+    fn unknown_group(&self, at: String, name: &str) -> Error {
+        unknown(at, "group", "/etc/group", name, self.groups.iter().map(|group| group.name.as_str()))
     }
 }
 
@@ -75,11 +142,12 @@ fn parse_passwd(text: &str) -> Vec<User> {
 }
 
 /// The lines of `group(5)` that are sound.
-fn parse_group(text: &str) -> Vec<(String, u32)> {
+fn parse_group(text: &str) -> Vec<Group> {
     let parse = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, _] = fields[..] else { return None };
-        Some((account_name(name)?, parse_id(gid)?))
+        let [name, _, gid, members] = fields[..] else { return None };
+        let members = members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
+        Some(Group { name: account_name(name)?, gid: parse_id(gid)?, members })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -242,8 +310,7 @@ impl Resolver<'_> {
         match uid {
             Some(uid) => self.users.insert(name.clone(), uid),
             None => {
-                let known: Vec<&str> = self.accounts.users.iter().map(|user| user.name.as_str()).collect();
-                self.unknown("user", "/etc/passwd", at, name, &known);
+                self.errors.push(self.accounts.unknown_user(self.place(at), name));
                 None
             }
         };
@@ -256,24 +323,16 @@ impl Resolver<'_> {
         match gid {
             Some(gid) => self.groups.insert(name.clone(), gid),
             None => {
-                let known: Vec<&str> = self.accounts.groups.iter().map(|(name, _)| name.as_str()).collect();
-                self.unknown("group", "/etc/group", at, name, &known);
+                self.errors.push(self.accounts.unknown_group(self.place(at), name));
                 None
             }
         };
         gid
     }
 
-    fn unknown(&mut self, what: &'static str, file: &'static str, at: &str, name: &str, known: &[&str]) {
-        let hint = match nearest(name, known) {
-            Some(near) => format!(
-                "did you mean \"{}\"? Otherwise create it in the image or write its id as a number",
-                escaped(near)
-            ),
-            None => "create it in the image or write its id as a number".into(),
-        };
-        let manifest = self.manifest.path().to_owned();
-        self.errors.push(Error::UnknownAccount { manifest, at: at.into(), what, name: name.into(), file, hint });
+    /// Where in the manifest.
+    fn place(&self, at: &str) -> String {
+        format!("{}: {at}", escaped(self.manifest.path()))
     }
 
     /// Who the service is: what the manifest says under root, and who we are anyway without it.
@@ -360,6 +419,23 @@ impl ServiceIdentity {
         }
         errors
     }
+}
+
+/// Says that `file` has no `what` of this name, and which one may have been meant.
+fn unknown<'a>(
+    at: String,
+    what: &'static str,
+    file: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Error {
+    let known: Vec<&str> = known.collect();
+    let remedy = "create it in the image or write its id as a number";
+    let hint = match nearest(name, &known) {
+        Some(near) => format!("did you mean \"{}\"? Otherwise {remedy}", escaped(near)),
+        None => remedy.into(),
+    };
+    Error::UnknownAccount { at, what, name: name.into(), file, hint }
 }
 
 fn id_of(account: &Account) -> Option<u32> {

@@ -4,11 +4,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::digest::Digest;
+use crate::init::{self, UserSpec};
 use crate::log::{LogFormat, LogLevel};
+use crate::manifest::SignalTarget;
+use crate::signal::{Signal, no_such_signal};
+use crate::supervisor::{DEFAULT_GRACE, Manners};
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
 /// becomes the service; verifies the seal at every later start, or refuses to run.
@@ -23,6 +28,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Configure once or verify, drop root, and become the service (ENTRYPOINT)
     Run(Run),
+    /// Run a command with signals, reaping and a proven privilege drop, without any configuration
+    Init(Init),
     /// Print the digest of a manifest and all that it names: on any host, as any user, without the image
     Digest(DigestOf),
 }
@@ -36,11 +43,57 @@ pub(crate) struct Run {
     /// Install and run only the configuration with this digest
     #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
     pub(crate) pin: Option<Digest>,
+    /// Stay as PID 1 and supervise the service, whatever the manifest says
+    #[arg(long)]
+    pub(crate) supervise: bool,
     #[command(flatten)]
     pub(crate) log: LogOptions,
     /// Run this instead of the manifest's command (CMD)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Whom signals are passed on to: the command's process, or its process group
+    #[arg(long, default_value = "child")]
+    target: SignalTarget,
+    /// Pass a signal on as another (TERM=QUIT), or not at all (HUP=)
+    #[arg(long, value_name = "FROM=TO", value_parser = rewrite)]
+    rewrite: Vec<(Signal, Option<Signal>)>,
+    /// End with 0 where the command ends with this exit code
+    #[arg(long, value_name = "CODE")]
+    expected_exit: Vec<u8>,
+    /// How long what the command left behind may take to end
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE.as_secs())]
+    stop_grace: u64,
+    /// Become this user for good: names or ids; without it, credentials stay as they are
+    #[arg(long, value_name = "USER[:GROUP][+GROUP...]")]
+    user: Option<UserSpec>,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    /// The command to run
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl From<Init> for init::Options {
+    fn from(init: Init) -> Self {
+        let manners = Manners {
+            target: init.target,
+            rewrite: init.rewrite.into_iter().collect(),
+            expected_exit: init.expected_exit,
+            grace: Duration::from_secs(init.stop_grace),
+        };
+        Self { user: init.user, manners, command: init.command }
+    }
+}
+
+/// `FROM=TO`, or `FROM=` for a signal that is not passed on.
+fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
+    let (from, to) = text.split_once('=').ok_or("write FROM=TO, such as TERM=QUIT")?;
+    let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
+    Ok((signal(from)?, if to.is_empty() { None } else { Some(signal(to)?) }))
 }
 
 #[derive(Debug, Args)]

@@ -98,8 +98,11 @@ pub(crate) enum Error {
     #[error("cannot read {}: {source}; it must be a readable regular file", escaped(path))]
     AccountsRead { path: PathBuf, source: TreeError },
 
-    #[error("{}: {at}: {what} \"{}\" is not in {file}; {hint}", escaped(manifest), escaped(name))]
-    UnknownAccount { manifest: PathBuf, at: String, what: &'static str, name: String, file: &'static str, hint: String },
+    #[error("{at}: {what} \"{}\" is not in {file}; {hint}", escaped(name))]
+    UnknownAccount { at: String, what: &'static str, name: String, file: &'static str, hint: String },
+
+    #[error("--user: uid {uid} is not in /etc/passwd and so has no primary group; write {uid}:group")]
+    NoPrimaryGroup { uid: u32 },
 
     #[error(
         "cannot run the service with {what} id {wanted}: sealinit was started with {what} id {is} and without root it stays so; start it with the engine's --user, or as root"
@@ -233,6 +236,9 @@ pub(crate) enum Error {
     #[error("cannot start the service in {}: {source}; create the directory, or correct working_dir", escaped(path))]
     WorkingDir { path: PathBuf, source: io::Error },
 
+    #[error("cannot supervise the service: {step}: {source}; the service was not started")]
+    Supervise { step: &'static str, source: nix::Error },
+
     #[error("cannot write to standard output: {source}")]
     Output { source: io::Error },
 }
@@ -247,7 +253,7 @@ impl Error {
             | Self::SourceName { .. }
             | Self::SourceHash { .. }
             | Self::SourceChanged { .. } => exit_code::SOURCE,
-            Self::AccountsRead { .. } | Self::UnknownAccount { .. } => exit_code::ACCOUNT,
+            Self::AccountsRead { .. } | Self::UnknownAccount { .. } | Self::NoPrimaryGroup { .. } => exit_code::ACCOUNT,
             Self::Install { .. }
             | Self::SameFile { .. }
             | Self::MountPoint { .. }
@@ -257,6 +263,7 @@ impl Error {
             | Self::StateBusy { .. }
             | Self::Measure { .. }
             | Self::NotInstalled(_)
+            | Self::Supervise { .. }
             | Self::Output { .. } => exit_code::STATE,
             Self::NotRoot { .. }
             | Self::OtherStarter { .. }

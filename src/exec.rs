@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::acting::ActingAs;
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::plan::Service;
+use crate::plan::{Login, Service};
 use crate::privileges::Unprivileged;
 use crate::start::Sealed;
 use crate::sys;
@@ -31,6 +31,14 @@ const OWN_PREFIX: &[u8] = b"SEALINIT_";
 /// The first descriptor that socket activation passes (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: u32 = 3;
 
+/// What sealinit was started with, and the service is to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inherited {
+    pub(crate) umask: Mode,
+    /// The pid that was started. A supervised service has another.
+    pub(crate) pid: u32,
+}
+
 /// A service that can be executed: what is left to do is the exec.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -41,12 +49,12 @@ pub(crate) struct Prepared {
 }
 
 /// Enters the working directory, finds the program, and closes what is not the service's: all that can go wrong before the exec,
-/// done as the service. `inherited_umask` is the one that sealinit was started with.
+/// done as the service.
 ///
 /// # Errors
 /// That the service could not be started.
-pub(crate) fn prepare(service: &Service, inherited_umask: Mode, _: &Unprivileged) -> Result<Prepared, Error> {
-    let environment = environment(service);
+pub(crate) fn prepare(service: &Service, inherited: Inherited, _: &Unprivileged) -> Result<Prepared, Error> {
+    let mut environment = environment(service);
     enter_working_dir(service)?;
     let program = find(service, &environment, |_| false)?.unwrap_or_else(|| service.command[0].clone().into());
 
@@ -54,18 +62,19 @@ pub(crate) fn prepare(service: &Service, inherited_umask: Mode, _: &Unprivileged
         path: service.command[0].clone().into(),
         why: "an argument or variable holds a NUL character; remove it".into(),
     };
+    let passed = take_activation(&mut environment, inherited.pid);
     let arguments: Result<Vec<CString>, NulError> =
         service.command.iter().map(|word| CString::new(word.as_bytes())).collect();
     let variables: Result<Vec<CString>, NulError> = environment
         .iter()
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect();
-    close_descriptors(&environment);
+    close_descriptors(passed);
     Ok(Prepared {
         program,
         arguments: arguments.map_err(unfit)?,
         environment: variables.map_err(unfit)?,
-        umask: service.umask.map_or(inherited_umask, Mode::from_bits_truncate),
+        umask: service.umask.map_or(inherited.umask, Mode::from_bits_truncate),
     })
 }
 
@@ -103,17 +112,15 @@ fn why_not(errno: Errno, uid: u32) -> String {
 fn environment(service: &Service) -> BTreeMap<OsString, OsString> {
     let inherited = std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(OWN_PREFIX));
     let mut environment: BTreeMap<OsString, OsString> = inherited.collect();
-    // The engine sets HOME for the user that it starts, which is not the service.
-    let home = service.home.as_deref().filter(|home| !home.is_empty()).unwrap_or("/");
-    environment.insert("HOME".into(), home.into());
-    match &service.name {
-        Some(name) => {
-            environment.insert("USER".into(), name.into());
-            environment.insert("LOGNAME".into(), name.into());
-        }
-        None => {
-            environment.remove(OsStr::new("USER"));
-            environment.remove(OsStr::new("LOGNAME"));
+    if let Some(Login { name, home }) = &service.login {
+        // The engine sets HOME for the user that it starts, which is not the service.
+        let home = home.as_deref().filter(|home| !home.is_empty()).unwrap_or("/");
+        environment.insert("HOME".into(), home.into());
+        for variable in ["USER", "LOGNAME"] {
+            match name {
+                Some(name) => environment.insert(variable.into(), name.into()),
+                None => environment.remove(OsStr::new(variable)),
+            };
         }
     }
     environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.into())));
@@ -136,13 +143,19 @@ fn enter_working_dir(service: &Service) -> Result<(), Error> {
     }
 }
 
-/// Has every descriptor but 0, 1 and 2 closed by the exec, and but those that socket activation passes to this very process.
-fn close_descriptors(environment: &BTreeMap<OsString, OsString>) {
+/// How many descriptors socket activation passes to the process that the engine started, `pid`; they are meant for the service.
+fn take_activation(environment: &mut BTreeMap<OsString, OsString>, pid: u32) -> u32 {
     let number = |name: &str| environment.get(OsStr::new(name))?.to_str()?.parse::<u32>().ok();
-    let passed = match number("LISTEN_PID") {
-        Some(pid) if pid == std::process::id() => number("LISTEN_FDS").unwrap_or(0).min(1024),
-        _ => 0,
-    };
+    if number("LISTEN_PID") != Some(pid) {
+        return 0;
+    }
+    let passed = number("LISTEN_FDS").unwrap_or(0).min(1024);
+    environment.insert("LISTEN_PID".into(), std::process::id().to_string().into());
+    passed
+}
+
+/// Has every descriptor but 0, 1 and 2 closed by the exec, and but the `passed` ones that come next.
+fn close_descriptors(passed: u32) {
     if sys::close_on_exec_from(LISTEN_FDS_START).is_err() {
         // close_range(2) is from Linux 5.9 (as used here 5.11), and old seccomp profiles refuse it.
         let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();

@@ -124,7 +124,8 @@ pub fn path(bytes: &[u8]) {
     assert!(temporary.len() < 255 && !temporary.as_bytes().contains(&b'/'));
 
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let document = serde_json::json!({"version": 1, "service": {"user": 1, "group": 1, "command": ["x"]}, "absent": [text]});
+        let document =
+            serde_json::json!({"version": 1, "service": {"user": 1, "group": 1, "command": ["x"]}, "absent": [text]});
         let parsed = Manifest::parse(Path::new(MANIFEST), document.to_string().into());
         // The same in other words.
         let fit = text.len() < 4096

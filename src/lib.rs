@@ -23,10 +23,15 @@ mod digest; // SHA-256
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing; // doors for tests/fuzz
 mod hex; // bytes as hexadecimal
+mod init; // the bare init
 mod install; // puts a plan on disk
 mod inventory; // what the sources hold
 mod json; // strict JSON, all problems at once
+mod launch; // starts the service
 mod log; // what is said on standard error
 mod manifest; // the operator's document
 mod plan; // what is to be, fully resolved
@@ -37,6 +42,7 @@ mod signal; // signals by name
 mod source; // files that the operator mounts
 mod start; // the pipeline
 mod state; // where journal and seal are kept
+mod supervisor; // stays as PID 1 while the service runs
 mod sys; // system calls without a safe wrapper
 mod tree; // the file system by descriptors
 mod verify; // compares the disk with a plan
@@ -54,30 +60,40 @@ pub fn main() -> ExitCode {
                 state_dir: run.state.state_dir,
                 pin: run.pin,
                 command: run.command,
+                supervise: run.supervise,
             };
             match start::start(&options, &mut summary) {
-                Ok(never) => match never {},
+                Ok(code) => return code.into(),
                 Err(errors) => {
                     summary.log_refusal(&errors);
                     errors
                 }
             }
         }
+        Command::Init(init) => {
+            log::install(init.log.log_format, init.log.log_level);
+            match init::init(init.into()) {
+                Ok(code) => return code.into(),
+                Err(errors) => log_errors(errors),
+            }
+        }
         Command::Digest(digest) => {
             log::install(digest.log.log_format, digest.log.log_level);
             match print_digest(&digest.manifest.manifest) {
                 Ok(()) => return ExitCode::SUCCESS,
-                Err(errors) => {
-                    for error in &errors {
-                        tracing::error!("{error}");
-                    }
-                    errors
-                }
+                Err(errors) => log_errors(errors),
             }
         }
     };
     // Of several problems the one with the lowest code decides, so that the code does not depend on their order.
     errors.iter().map(error::Error::exit_code).min().unwrap_or(exit_code::BUG).into()
+}
+
+fn log_errors(errors: Vec<error::Error>) -> Vec<error::Error> {
+    for error in &errors {
+        tracing::error!("{error}");
+    }
+    errors
 }
 
 fn print_digest(path: &std::path::Path) -> Result<(), Vec<error::Error>> {

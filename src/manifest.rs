@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::capability::Capability;
 use crate::digest::Digest;
@@ -189,12 +190,20 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum $name { $( $(#[$word_meta])* $variant ),* }
 
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $( $word => Ok(Self::$variant), )*
+                    other => Err(unknown_word(other, &[$($word),*])),
+                }
+            }
+        }
+
         impl FromJson for $name {
             fn from_json(value: Value<'_, '_>) -> Option<Self> {
-                match value.string()?.as_str() {
-                    $( $word => Some(Self::$variant), )*
-                    other => value.problem(unknown_word(other, &[$($word),*])),
-                }
+                value.string()?.parse().map_or_else(|why: String| value.problem(why), Some)
             }
         }
     };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::accounts::Identities;
 use crate::capability::CapabilitySet;
@@ -14,7 +15,8 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Content, Inventory, Kind, PathKey};
 use crate::json::Located;
-use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange};
+use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
+use crate::supervisor::{DEFAULT_GRACE, Manners};
 use crate::tree::Attributes;
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
@@ -48,6 +50,17 @@ pub(crate) enum What {
     File(File),
     Directory(Directory),
     Absent,
+}
+
+impl What {
+    /// The owner, group and mode that it is to have, if it is to be there.
+    pub(crate) fn attributes(&self) -> Option<Attributes> {
+        match self {
+            Self::File(file) => Some(file.attributes),
+            Self::Directory(directory) => Some(directory.attributes),
+            Self::Absent => None,
+        }
+    }
 }
 
 /// A file to install.
@@ -91,10 +104,21 @@ pub(crate) struct Service {
     /// Supplementary groups. The primary group is among them: without it, a file's group permissions could be evaded
     /// (CVE-2022-36109).
     pub(crate) groups: BTreeSet<u32>,
-    pub(crate) name: Option<String>,
-    pub(crate) home: Option<String>,
+    /// Whether it keeps whatever sealinit was started with, and the five fields about credentials here only describe that.
+    pub(crate) credentials_unchanged: bool,
+    /// Who the environment says that it is; `None` leaves the environment alone.
+    pub(crate) login: Option<Login>,
     pub(crate) capabilities: CapabilitySet,
     pub(crate) no_new_privileges: bool,
+    /// How it is supervised; `None` becomes the service.
+    pub(crate) supervised: Option<Manners>,
+}
+
+/// `USER`, `LOGNAME` and `HOME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<String>,
 }
 
 /// How well the sealed files are locked against the service.
@@ -209,14 +233,9 @@ impl Planning<'_> {
             }
             (arguments, _) => arguments.to_vec(),
         };
-        for (given, key, place) in [
-            (service.supervise, "supervise", "$.service.supervise"),
-            (!self.manifest.document.check.is_empty(), "check", "$.check"),
-        ] {
-            if given {
-                let message = format!("this version of sealinit does not know {key} yet; remove it");
-                self.problem(*offset, place.into(), message);
-            }
+        if !self.manifest.document.check.is_empty() {
+            let message = "this version of sealinit does not know check yet; remove it";
+            self.problem(*offset, "$.check".into(), message.into());
         }
         Some(Service {
             command,
@@ -226,10 +245,11 @@ impl Planning<'_> {
             uid: identity.uid,
             gid: identity.gid,
             groups: self.groups.clone(),
-            name: identity.name.clone(),
-            home: identity.home.clone(),
+            credentials_unchanged: false,
+            login: Some(Login { name: identity.name.clone(), home: identity.home.clone() }),
             capabilities: service.capabilities.iter().copied().collect(),
             no_new_privileges: service.no_new_privileges,
+            supervised: service.supervise.then(|| manners(service)),
         })
     }
 
@@ -366,14 +386,7 @@ impl Planning<'_> {
 
     /// A locked entry must not be the service's to change.
     fn check_locked(&mut self, offset: usize, at: &str, dest: &Path, what: &What) {
-        let attributes = match what {
-            What::File(file) => file.attributes,
-            What::Directory(directory) => directory.attributes,
-            What::Absent => return,
-        };
-        if !self.opens(attributes) {
-            return;
-        }
+        let Some(attributes) = what.attributes().filter(|attributes| self.opens(*attributes)) else { return };
         let dest = escaped(dest);
         let message = if attributes.uid == self.identities.service.uid {
             format!(
@@ -404,6 +417,19 @@ impl Planning<'_> {
             return;
         };
         self.problem(offset, at.to_owned(), message);
+    }
+}
+
+/// How the manifest wants a service to be supervised.
+fn manners(service: &manifest::Service) -> Manners {
+    let signals = service.signals.clone();
+    let (target, rewrite) =
+        signals.map_or_else(|| (SignalTarget::Child, BTreeMap::new()), |signals| (signals.target, signals.rewrite.0));
+    Manners {
+        target,
+        rewrite,
+        expected_exit: service.expected_exit.iter().flatten().map(|status| status.0).collect(),
+        grace: service.stop_grace_seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(seconds.into())),
     }
 }
 

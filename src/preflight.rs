@@ -30,15 +30,25 @@ pub(crate) fn first_start(
     errors.extend(own_paths(plan, &[state.path(), manifest]));
     errors.extend(destinations(tree, plan));
     errors.extend(foreign_owners(plan, starter));
-    errors.extend(capabilities(plan, starter, Phase::FirstStart));
-    errors.extend(user_namespace(plan, starter));
+    errors.extend(capabilities(&plan.service, &plan.entries, starter, Phase::FirstStart));
+    errors.extend(user_namespace(&plan.service, &plan.entries, starter));
     errors.extend(service(plan));
     errors
 }
 
 /// What a later start can know before it looks at the disk: whether it will be able to become the service.
 pub(crate) fn later_start(plan: &Plan, starter: &Starter) -> Vec<Error> {
-    capabilities(plan, starter, Phase::LaterStart).into_iter().chain(user_namespace(plan, starter)).collect()
+    credentials(&plan.service, &plan.entries, starter)
+}
+
+fn credentials(service: &Service, entries: &[Entry], starter: &Starter) -> Vec<Error> {
+    let lacking = capabilities(service, entries, starter, Phase::LaterStart);
+    lacking.into_iter().chain(user_namespace(service, entries, starter)).collect()
+}
+
+/// What keeps this process from having the credentials of `service`, when there is nothing to install.
+pub(crate) fn drop(service: &Service, starter: &Starter) -> Vec<Error> {
+    credentials(service, &[], starter)
 }
 
 /// What keeps the service from being started, apart from what is going to be installed.
@@ -243,11 +253,7 @@ fn foreign_owners(plan: &Plan, starter: &Starter) -> Vec<Error> {
     }
     let mut errors = Vec::new();
     for entry in &plan.entries {
-        let attributes = match &entry.what {
-            What::File(file) => file.attributes,
-            What::Directory(directory) => directory.attributes,
-            What::Absent => continue,
-        };
+        let Some(attributes) = entry.what.attributes() else { continue };
         let (uid, gid) = (attributes.uid, attributes.gid);
         if uid != starter.uid || (gid != starter.gid && !starter.groups.contains(&gid)) {
             errors.push(Error::NotOurs { dest: entry.dest.clone(), uid, gid, is: starter.uid });
@@ -264,14 +270,13 @@ enum Phase {
 }
 
 /// The capabilities that this start needs and has not: all of them, each with the reason.
-fn capabilities(plan: &Plan, starter: &Starter, phase: Phase) -> Option<Error> {
-    let service = &plan.service;
+fn capabilities(service: &Service, entries: &[Entry], starter: &Starter, phase: Phase) -> Option<Error> {
     let mut needed: Vec<(Capability, String)> = Vec::new();
     if starter.is_root() {
-        if phase == Phase::FirstStart && plan.entries.iter().any(|entry| gives_away(entry, starter)) {
+        if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, starter)) {
             needed.push((Capability::CHOWN, "to give files their owner and group".into()));
         }
-        if plan.entries.iter().any(|entry| is_unreadable(entry, starter))
+        if entries.iter().any(|entry| is_unreadable(entry, starter))
             && !starter.capabilities.contains(Capability::DAC_OVERRIDE)
         {
             needed.push((Capability::DAC_READ_SEARCH, "to read sealed files that their owner may not read".into()));
@@ -299,12 +304,7 @@ fn capabilities(plan: &Plan, starter: &Starter, phase: Phase) -> Option<Error> {
 }
 
 fn gives_away(entry: &Entry, starter: &Starter) -> bool {
-    let attributes = match &entry.what {
-        What::File(file) => file.attributes,
-        What::Directory(directory) => directory.attributes,
-        What::Absent => return false,
-    };
-    (attributes.uid, attributes.gid) != (starter.uid, starter.gid)
+    entry.what.attributes().is_some_and(|found| (found.uid, found.gid) != (starter.uid, starter.gid))
 }
 
 /// Whether a sealed file is closed to us without a capability.
@@ -320,18 +320,13 @@ fn is_unreadable(entry: &Entry, starter: &Starter) -> bool {
 }
 
 /// Ids that do not exist in this user namespace, and groups that cannot be given up in it.
-fn user_namespace(plan: &Plan, starter: &Starter) -> Vec<Error> {
+fn user_namespace(service: &Service, entries: &[Entry], starter: &Starter) -> Vec<Error> {
     if !starter.is_root() {
         return Vec::new();
     }
-    let mut uids = BTreeSet::from([plan.service.uid]);
-    let mut gids = plan.service.groups.clone();
-    for entry in &plan.entries {
-        let attributes = match &entry.what {
-            What::File(file) => file.attributes,
-            What::Directory(directory) => directory.attributes,
-            What::Absent => continue,
-        };
+    let mut uids = BTreeSet::from([service.uid]);
+    let mut gids = service.groups.clone();
+    for attributes in entries.iter().filter_map(|entry| entry.what.attributes()) {
         uids.insert(attributes.uid);
         gids.insert(attributes.gid);
     }
@@ -343,7 +338,7 @@ fn user_namespace(plan: &Plan, starter: &Starter) -> Vec<Error> {
         errors.extend(unmapped.map(|id| Error::NotMapped { what, id, map }));
     }
     let denied = std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
-    if denied && starter.groups.iter().copied().collect::<BTreeSet<_>>() != plan.service.groups {
+    if denied && starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups {
         errors.push(Error::SetgroupsDenied);
     }
     errors

@@ -25,11 +25,15 @@ use crate::sys::{self, Capabilities};
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
-/// Becomes the service's uid, gid and groups with the service's capabilities.
+/// Becomes the service's uid, gid and groups with the service's capabilities. (A bare `init` that was told no user has nothing to
+/// become; what its command gets is what the engine gave.)
 ///
 /// # Errors
 /// Any step that failed, or anything that is not as it must be afterwards.
 pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileged, Error> {
+    if service.credentials_unchanged {
+        return Ok(Unprivileged(()));
+    }
     // setresuid(2) changes one thread; the C library changes all, but nobody checks whether it could.
     assert_single_thread()?;
     // First, while we still are what the engine started: afterwards these belong to a stranger.

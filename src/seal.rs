@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Identities;
 use crate::digest::Digest;
+use crate::escape::escaped;
 use crate::inventory::{Content, Inventory, Kind, PathKey};
 use crate::manifest::Manifest;
 
@@ -31,11 +32,11 @@ pub(crate) struct Seal {
 /// Why a seal cannot be believed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
-    #[error("it is of a version that this sealinit does not know ({0})")]
+    #[error("it is of a version that this sealinit does not know ({})", escaped(.0))]
     Version(String),
     #[error("it was cut short or changed: its checksum is not the recorded one")]
     Checksum,
-    #[error("it cannot be read as JSON: {0}")]
+    #[error("it cannot be read as JSON: {}", escaped(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     #[error("its parts contradict each other: {0}")]
     Contradiction(String),

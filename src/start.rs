@@ -7,11 +7,10 @@
 //!           └─▶ Identities ─┴─▶ Plan ─▶ preflight ─▶ journal ─▶ Installed ─▶ verify ─▶ seal ─┐
 //! Seal ──────────────────────▶ Plan ─────────────────────────────────────────▶ verify ───────┤
 //!                                                                                          Sealed
-//!                                service ◀── exec ◀── Unprivileged ◀── privileges ◀────────┘
+//!                      service ◀── launch: exec ◀── Unprivileged ◀── privileges ◀────────┘
 //! ```
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +20,9 @@ use tracing::Level;
 use crate::accounts::{Accounts, Identities, Starter};
 use crate::digest::{Buffer, Digest};
 use crate::error::Error;
+use crate::exec::Inherited;
 use crate::inventory::{Inventory, measure};
+use crate::launch::launch;
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
 use crate::plan::{Lock, Origin, Plan, What};
@@ -29,7 +30,7 @@ use crate::seal::Seal;
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
 use crate::verify::{self, Drift};
-use crate::{exec, install, preflight, privileges, source};
+use crate::{install, preflight, source, sys};
 
 /// What a start is told.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) pin: Option<Digest>,
     /// The command after `--`; empty for the manifest's.
     pub(crate) command: Vec<OsString>,
+    /// Supervise, whatever the manifest says.
+    pub(crate) supervise: bool,
 }
 
 /// Proof that disk and seal agree, or that the operator wants the service to run all the same.
@@ -50,24 +53,40 @@ pub(crate) struct Sealed {
     state: &'static str,
 }
 
-/// Configures the container at its first start, verifies it at every later one, and becomes the service.
+impl Sealed {
+    /// For a service that has no configuration: there is nothing to differ from.
+    pub(crate) fn nothing() -> Self {
+        Self { state: "" }
+    }
+}
+
+/// Configures the container at its first start, verifies it at every later one, and becomes the service; or supervises it, and
+/// gives the exit code when all is over.
 ///
 /// # Errors
 /// Everything that is in the way. The service was not started then, and of a refusal nothing was changed.
-pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Infallible, Vec<Error>> {
+pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<u8, Vec<Error>> {
     let starter = Starter::of_this_process()?;
-    let inherited_umask = umask(Mode::empty()); // what is installed has exactly the mode that it is given
+    // What is installed has exactly the mode that it is given.
+    let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };
+    // A signal to stop that comes too early for the service is passed on when there is one to get it.
+    sys::block_signals().map_err(|source| Error::Supervise { step: "blocking signals", source })?;
+    let (Plan { mut service, .. }, sealed) = configure(options, &starter, summary)?;
+    if options.supervise {
+        service.supervised.get_or_insert_default();
+    }
+    Ok(launch(&service, &starter, inherited, &sealed, || summary.log(sealed.state))?)
+}
+
+/// Has the configuration on disk and sealed, or verified against its seal.
+fn configure(options: &Options, starter: &Starter, summary: &mut Summary) -> Result<(Plan, Sealed), Vec<Error>> {
     let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install { path: "/".into(), source })?;
-    let state = State::open(&tree, &options.state_dir, &starter)?;
-    let (plan, sealed) = match state.recorded(&options.manifest)? {
-        Recorded::Seal(seal) => later_start(options, &tree, &state, &starter, &seal, summary)?,
-        Recorded::Journal(interrupted) => first_start(options, &tree, state, &starter, Some(interrupted), summary)?,
-        Recorded::Nothing => first_start(options, &tree, state, &starter, None, summary)?,
-    };
-    let unprivileged = privileges::drop_to(&plan.service, &starter)?;
-    let service = exec::prepare(&plan.service, inherited_umask, &unprivileged)?;
-    summary.log(sealed.state);
-    Ok(exec::exec(&service, &sealed, &unprivileged)?)
+    let state = State::open(&tree, &options.state_dir, starter)?;
+    match state.recorded(&options.manifest)? {
+        Recorded::Seal(seal) => later_start(options, &tree, &state, starter, &seal, summary),
+        Recorded::Journal(interrupted) => first_start(options, &tree, state, starter, Some(interrupted), summary),
+        Recorded::Nothing => first_start(options, &tree, state, starter, None, summary),
+    }
 }
 
 impl From<Error> for Vec<Error> {

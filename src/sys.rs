@@ -1,12 +1,15 @@
-//! The few system calls that no safe wrapper covers: capability sets, `close_range(2)`, signal dispositions.
+//! The few system calls that no safe wrapper covers: capability sets, `close_range(2)`, signals with the real-time ones, `fork(2)`.
 //!
 //! The only module with `unsafe` in it. Never decides anything: each function is one call, and says what the kernel said.
 #![allow(unsafe_code)]
+
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong};
 
 use crate::capability::{Capability, CapabilitySet};
+use crate::signal::Signal;
 
 /// The three sets of a process that `capget(2)` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,4 +139,105 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, set_size) };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// A second process like this one: gives its pid here, and `None` there.
+pub(crate) fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: this process has one thread (the drop of privileges asserts it), so no lock is held by a thread that the
+    // copy lacks, and the copy may do whatever the original may.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Closes every descriptor from `first` on, for good.
+pub(crate) fn close_from(first: u32) {
+    // SAFETY: the caller has dropped what it owned, and what was inherited is nobody's here. A kernel without the call
+    // leaves inherited descriptors open, which is untidy and no danger.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// All signals, as the kernel lays out a set: bit n - 1 is signal n. The C library's own sets leave out those that it keeps to itself.
+const ALL_SIGNALS: u64 = u64::MAX;
+
+/// Blocks every signal that can be blocked: none is lost, each waits until it is asked for.
+pub(crate) fn block_signals() -> Result<(), Errno> {
+    let (all, old) = (ALL_SIGNALS, std::ptr::null_mut::<u64>());
+    // SAFETY: the pointer is to as many bytes as the size says, and the old mask is not asked for.
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, old, size_of::<u64>()) };
+    Errno::result(result).map(drop)
+}
+
+/// A signal that was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) signal: Signal,
+    /// Sent by a process, and not by the kernel because something happened.
+    pub(crate) sent: bool,
+}
+
+/// Waits for a blocked signal, for ever or for as long as `timeout` says; `None` when that has passed.
+pub(crate) fn wait_signal(timeout: Option<Duration>) -> Result<Option<Received>, Errno> {
+    let all = ALL_SIGNALS;
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: zeroes are a valid siginfo_t, a plain structure of numbers.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is as large as the size says, the info is a live siginfo_t, and the limit is null or a live timespec.
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, limit, size_of::<u64>()) };
+    match Errno::result(result) {
+        Ok(number) => {
+            let signal = Signal(u8::try_from(number).unwrap_or(0));
+            // SI_USER is 0 and what other functions send is below it; what the kernel reports is above.
+            Ok(Some(Received { signal, sent: info.si_code <= 0 }))
+        }
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Sends `signal` to a process, to a process group (negative), or to everybody who may be sent one (-1).
+pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: kill(2) takes numbers.
+    Errno::result(unsafe { libc::kill(pid, c_int::from(signal.0)) }).map(drop)
+}
+
+/// What became of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It ended, with this exit code: 128 + n for signal n.
+    Ended(u8),
+    Stopped,
+    Continued,
+}
+
+/// What became of some child, without waiting: `None` if nothing did.
+///
+/// # Errors
+/// [`Errno::ECHILD`] when there are no children.
+pub(crate) fn child_change() -> Result<Option<(i32, Change)>, Errno> {
+    let mut status: c_int = 0;
+    let options = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+    // SAFETY: the pointer is to a live int.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, options) })?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let code = |number: c_int| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+    let change = if libc::WIFSTOPPED(status) {
+        Change::Stopped
+    } else if libc::WIFCONTINUED(status) {
+        Change::Continued
+    } else if libc::WIFSIGNALED(status) {
+        Change::Ended(128_u8.saturating_add(code(libc::WTERMSIG(status))))
+    } else {
+        Change::Ended(code(libc::WEXITSTATUS(status)))
+    };
+    Ok(Some((pid, change)))
 }

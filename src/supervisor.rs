@@ -1,0 +1,286 @@
+//! Stays as PID 1 while the service runs as a child: passes signals on, reaps orphans, stops the whole tree, ends as the service ended.
+//!
+//! Never logs once the service runs (a log reader that has stopped reading would stop us), never wakes up without a reason, and
+//! keeps nothing of root: it has the service's uid and no capability by then.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Pid, getpgrp, pipe, setpgid, tcgetpgrp, tcsetpgrp};
+
+use crate::error::Error;
+use crate::manifest::SignalTarget;
+use crate::signal::Signal;
+use crate::sys::{self, Change, Received};
+
+/// How long what the service left behind may take to end, unless the operator says otherwise: less than the ten seconds after which
+/// Docker kills.
+pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(8);
+
+/// How long what was killed may take to be reaped, where we are not PID 1 and it would outlive us.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
+
+/// How a service is supervised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manners {
+    pub(crate) target: SignalTarget,
+    /// Which signal is passed on as which; `None` is not passed on.
+    pub(crate) rewrite: BTreeMap<Signal, Option<Signal>>,
+    /// Exit codes that count as success.
+    pub(crate) expected_exit: Vec<u8>,
+    /// How long what the service left behind may take to end.
+    pub(crate) grace: Duration,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self { target: SignalTarget::Child, rewrite: BTreeMap::new(), expected_exit: Vec::new(), grace: DEFAULT_GRACE }
+    }
+}
+
+/// Which of the two processes after [`split`] this is.
+#[derive(Debug)]
+pub(crate) enum Half {
+    /// The child, which becomes the service once [`Turn::wait`] returns.
+    Service(Turn),
+    /// PID 1, which supervises it.
+    Init(Child),
+}
+
+/// The child's turn to go on, which comes when PID 1 has given up its privileges.
+#[derive(Debug)]
+pub(crate) struct Turn(File);
+
+impl Turn {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// That PID 1 has ended instead, after saying why.
+    pub(crate) fn wait(mut self) -> Result<(), Error> {
+        let mut go = [0];
+        let read = self.0.read_exact(&mut go);
+        read.map_err(|_| Error::Supervise { step: "waiting for the init", source: Errno::EPIPE })
+    }
+}
+
+/// The service's process, seen from PID 1.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: i32,
+    go: File,
+}
+
+/// Makes a child that waits, in a process group of its own, and in the foreground of the terminal if we were.
+///
+/// # Errors
+/// That the kernel does not give us a process or a pipe.
+pub(crate) fn split() -> Result<Half, Error> {
+    let failed = |step| move |source| Error::Supervise { step, source };
+    // Inherited as ignored, SIGCHLD would have children reaped without us.
+    sys::default_signals().map_err(failed("resetting signals"))?;
+    // From here on every signal waits for us, or in the child for the service.
+    sys::block_signals().map_err(failed("blocking signals"))?;
+    if std::process::id() != 1 {
+        // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
+        let _ = prctl::set_child_subreaper(true);
+    }
+    let (turn, go) = pipe().map_err(failed("pipe"))?;
+    let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
+    let join_group = |pid: i32| {
+        // Done by both processes, so that it is done whoever runs first. A failure means that the other was faster, or that
+        // the child has ended.
+        let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
+        if foreground {
+            let group = if pid == 0 { getpgrp() } else { Pid::from_raw(pid) };
+            let _ = tcsetpgrp(std::io::stdin(), group);
+        }
+    };
+    match sys::fork().map_err(failed("fork"))? {
+        None => {
+            drop(go);
+            join_group(0);
+            Ok(Half::Service(Turn(turn.into())))
+        }
+        Some(pid) => {
+            join_group(pid);
+            Ok(Half::Init(Child { pid, go: go.into() }))
+        }
+    }
+}
+
+impl Child {
+    /// Lets the child go on and supervises it to its end; gives the exit code to end with.
+    ///
+    /// This process has given up its privileges by now, and owns no descriptor any more.
+    pub(crate) fn supervise(self, manners: &Manners) -> u8 {
+        let Self { pid, mut go } = self;
+        // One that cannot be written is a child that has ended, which the loop will see.
+        let _ = go.write_all(b"!");
+        drop(go);
+        // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
+        let _ = prctl::set_dumpable(false);
+        // A directory of ours would keep its file system from being unmounted.
+        let _ = std::env::set_current_dir("/");
+        sys::close_from(3);
+        let code = Supervising { pid, manners, stopped: false }.until_the_end();
+        end_the_rest(manners.grace);
+        if manners.expected_exit.contains(&code) { 0 } else { code }
+    }
+
+    /// Ends the child before its turn.
+    pub(crate) fn abandon(self) {
+        // Before the pipe closes, which the child would take for its turn to complain.
+        let _ = sys::send(self.pid, Signal::KILL);
+        drop(self.go);
+    }
+}
+
+struct Supervising<'a> {
+    pid: i32,
+    manners: &'a Manners,
+    /// Whether the service is stopped, and could not hear that it shall end.
+    stopped: bool,
+}
+
+impl Supervising<'_> {
+    fn until_the_end(mut self) -> u8 {
+        loop {
+            // Before the first wait too: a child that ended at once may have been reported before anyone listened.
+            if let Some(code) = self.reap() {
+                return code;
+            }
+            // An error is an interruption by a tracer; there is nothing to do but to wait again.
+            if let Ok(Some(Received { signal, sent })) = sys::wait_signal(None)
+                && (signal != Signal::CHLD || sent)
+            {
+                self.pass_on(signal);
+            }
+        }
+    }
+
+    /// Reaps whoever has ended; gives the service's exit code if it was among them.
+    fn reap(&mut self) -> Option<u8> {
+        loop {
+            match sys::child_change() {
+                Ok(Some((pid, change))) if pid == self.pid => match change {
+                    Change::Ended(code) => return Some(code),
+                    Change::Stopped => self.stopped = true,
+                    Change::Continued => self.stopped = false,
+                },
+                Ok(Some(_)) | Err(Errno::EINTR) => {}
+                Ok(None) => return None,
+                // Nobody is left, and the service's end was not told: that cannot be, and must not hang us.
+                Err(_) => return Some(crate::error::exit_code::BUG),
+            }
+        }
+    }
+
+    fn pass_on(&self, received: Signal) {
+        let signal = match self.manners.rewrite.get(&received) {
+            None => received,
+            Some(Some(signal)) => *signal,
+            Some(None) => return,
+        };
+        let target = match self.manners.target {
+            SignalTarget::Child => self.pid,
+            SignalTarget::Group => -self.pid,
+        };
+        // A service that has ended is reaped next; one that became somebody else cannot be signalled without CAP_KILL.
+        let _ = sys::send(target, signal);
+        if self.stopped && signal.is_termination() {
+            let _ = sys::send(target, Signal::CONT);
+        }
+    }
+}
+
+/// Ends what the service left behind: SIGTERM, time to finish, SIGKILL. A termination signal meanwhile cuts the time short.
+fn end_the_rest(grace: Duration) {
+    if nobody_left() {
+        return;
+    }
+    signal_the_rest(Signal::TERM);
+    signal_the_rest(Signal::CONT); // whoever is stopped must be able to hear it
+    let impatient = |received: Received| received.sent && received.signal.is_termination();
+    if wait_for_the_rest(grace, impatient) {
+        return;
+    }
+    signal_the_rest(Signal::KILL);
+    // The kernel ends everybody with PID 1; otherwise what we killed must be gone before we are.
+    let deadline = Instant::now() + REAP_LIMIT;
+    while std::process::id() != 1 && Instant::now() < deadline && !wait_for_the_rest(REAP_LIMIT / 50, |_| false) {
+        // What was forked in the meantime.
+        signal_the_rest(Signal::KILL);
+    }
+}
+
+/// Reaps until nobody is left (true), or until the time is over or a signal cuts it short (false).
+fn wait_for_the_rest(limit: Duration, cut_short: impl Fn(Received) -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if nobody_left() {
+            return true;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        if let Ok(Some(received)) = sys::wait_signal(Some(left))
+            && cut_short(received)
+        {
+            return false;
+        }
+    }
+}
+
+/// Reaps whoever has ended, and says whether that was the last.
+fn nobody_left() -> bool {
+    loop {
+        match sys::child_change() {
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+fn signal_the_rest(signal: Signal) {
+    if std::process::id() == 1 {
+        let _ = sys::send(-1, signal);
+        return;
+    }
+    for pid in descendants() {
+        let _ = sys::send(pid, signal);
+    }
+}
+
+/// All processes below this one, as far as /proc tells.
+fn descendants() -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, parent_of(&entry.path())?))
+        })
+        .collect();
+    let mut found = vec![std::process::id().cast_signed()];
+    let mut next = 0;
+    while let Some(above) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// The parent in `proc_pid_stat(5)`: the second field after the name, which is in parentheses and may hold anything.
+fn parent_of(process: &Path) -> Option<i32> {
+    let stat = std::fs::read(process.join("stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
