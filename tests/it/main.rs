@@ -19,6 +19,8 @@ mod cli;
 mod container;
 /// Killed at every system call of a start, then started again.
 mod crash;
+/// What the documentation says, tried.
+mod docs;
 /// Every kind of drift under every policy.
 mod drift;
 /// Failed at every system call of a start, then started again.
@@ -27,10 +29,14 @@ mod faults;
 mod first_start;
 /// Full disks of every size, read-only mounts and mount points in every place.
 mod full;
+/// Generated configurations and disks, and a second opinion on what must come of them.
+mod generated;
 /// Planted states: links, pipes, foreign directories, damaged seals, full disks.
 mod hostile;
 /// Bad input: each mistake has its exit code and its message, and nothing is written.
 mod invalid;
+/// A real file system on a real block device, of which the power is cut.
+mod power_cut;
 /// Later starts: verified, manifest changed or gone, pins.
 mod restart;
 /// What the service gets, in the kernel's words.
