@@ -94,7 +94,7 @@ impl FromJson for Capability {
         match NAMES.iter().position(|known| *known == name) {
             Some(number) => u8::try_from(number).ok().map(Self),
             None => {
-                let hint = match nearest(&name.to_uppercase(), &NAMES) {
+                let hint = match nearest(&name.to_ascii_uppercase(), &NAMES) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "capabilities(7) lists them".into(),
                 };
@@ -130,6 +130,11 @@ impl CapabilitySet {
 
     pub(crate) fn contains(self, capability: Capability) -> bool {
         self.0 >> capability.0 & 1 == 1
+    }
+
+    /// What is in this set and not in `other`.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Capability> {

@@ -238,7 +238,7 @@ impl Reading<'_> {
     fn hash(&mut self, path: &Path, dest: &Path) -> Result<Content, SourceError> {
         let (mut file, size) = source::open(path)?;
         if size <= HELD_BYTES && self.held.total < HELD_TOTAL {
-            let bytes = source::read_to_end(&mut file, HELD_BYTES)?;
+            let bytes = source::read_to_end(&mut file, size, HELD_BYTES)?;
             let content = Content::of(&bytes);
             self.held.total += bytes.len();
             self.held.by_dest.insert(dest.to_owned(), bytes);

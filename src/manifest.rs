@@ -100,7 +100,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if size > MAX_BYTES {
         return Err(Error::ManifestTooLarge { path: path.to_owned(), size, limit: MAX_BYTES });
     }
-    source::read_to_end(&mut file, MAX_BYTES).map_err(|error| at_fault(error.into()))
+    source::read_to_end(&mut file, size, MAX_BYTES).map_err(|error| at_fault(error.into()))
 }
 
 object! {

@@ -38,17 +38,14 @@ pub(crate) fn first_start(
 
 /// What a later start can know before it looks at the disk: whether it will be able to become the service.
 pub(crate) fn later_start(plan: &Plan, starter: &Starter) -> Vec<Error> {
-    credentials(&plan.service, &plan.entries, starter)
-}
-
-fn credentials(service: &Service, entries: &[Entry], starter: &Starter) -> Vec<Error> {
-    let lacking = capabilities(service, entries, starter, Phase::LaterStart);
-    lacking.into_iter().chain(user_namespace(service, entries, starter)).collect()
+    // Which ids this user namespace has, the first start has seen.
+    capabilities(&plan.service, &plan.entries, starter, Phase::LaterStart).into_iter().collect()
 }
 
 /// What keeps this process from having the credentials of `service`, when there is nothing to install.
 pub(crate) fn drop(service: &Service, starter: &Starter) -> Vec<Error> {
-    credentials(service, &[], starter)
+    let lacking = capabilities(service, &[], starter, Phase::LaterStart);
+    lacking.into_iter().chain(user_namespace(service, &[], starter)).collect()
 }
 
 /// What keeps the service from being started, apart from what is going to be installed.
@@ -359,9 +356,7 @@ fn changes_groups(service: &Service, starter: &Starter) -> bool {
 
 /// Whether the bounding set holds more than the service may have.
 pub(crate) fn surplus_bounding(service: &Service) -> bool {
-    CapabilitySet(u64::MAX)
-        .iter()
-        .any(|capability| sys::bounding_has(capability) == Some(true) && !service.capabilities.contains(capability))
+    sys::bounding().without(service.capabilities) != CapabilitySet::EMPTY
 }
 
 #[cfg(test)]

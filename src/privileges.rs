@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::stat::{SFlag, fstat, makedev};
 use nix::unistd::{
-    Gid, Uid, getgroups, getresgid, getresuid, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups, setresgid,
-    setresuid, setuid,
+    Gid, Uid, fchown, getgroups, getresgid, getresuid, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups,
+    setresgid, setresuid, setuid,
 };
 
 use crate::accounts::Starter;
@@ -80,13 +81,16 @@ fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
 }
 
 fn assert_single_thread() -> Result<(), Error> {
-    // Without /proc there is nothing to count; nothing here ever starts a thread that outlives its function.
-    let threads = std::fs::read_dir("/proc/self/task").and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match threads.map(|tasks| tasks.len()) {
+    // A directory's links are its own two and one for each directory in it, which here is a thread. Without /proc there is
+    // nothing to count; nothing here ever starts a thread that outlives its function.
+    match std::fs::metadata("/proc/self/task").map(|tasks| tasks.nlink().saturating_sub(2)) {
         Ok(threads) if threads > 1 => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
         _ => Ok(()),
     }
 }
+
+/// The device of /dev/null, mem(4).
+const DEV_NULL: nix::libc::dev_t = makedev(1, 3);
 
 /// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
 /// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
@@ -94,28 +98,33 @@ fn give_stdio(service: &Service, starter: &Starter) {
     if !starter.is_root() || service.uid == starter.uid {
         return;
     }
-    let null = std::fs::metadata("/dev/null").map(|null| null.rdev()).ok();
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    for descriptor in standard {
-        let Ok(file) = descriptor.try_clone_to_owned().map(std::fs::File::from) else { continue };
-        let Ok(found) = file.metadata() else { continue };
-        let kind = found.file_type();
+    for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let Ok(found) = fstat(descriptor) else { continue };
         // A regular file is the operator's, redirected to; /dev/null is everybody's.
-        let is_stream = kind.is_fifo() || (kind.is_char_device() && Some(found.rdev()) != null);
-        if is_stream && found.uid() != service.uid {
-            let _ = nix::unistd::fchown(&file, Some(Uid::from_raw(service.uid)), None);
+        let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFIFO => true,
+            SFlag::S_IFCHR => found.st_rdev != DEV_NULL,
+            _ => false,
+        };
+        if is_stream && found.st_uid != service.uid {
+            let _ = fchown(descriptor, Some(Uid::from_raw(service.uid)), None);
         }
     }
 }
 
 /// Takes everything out of the bounding set but what the service keeps.
 fn drop_bounding(service: &Service) -> Result<(), Error> {
-    if !surplus_bounding(service) {
-        return Ok(());
-    }
     let sets = sys::capabilities().map_err(failed("capget"))?;
-    if !sets.effective.contains(Capability::SETPCAP) {
+    if sets.effective.contains(Capability::SETPCAP) {
+        for capability in CapabilitySet(u64::MAX).without(service.capabilities).iter() {
+            match sys::drop_bounding(capability) {
+                // The kernel numbers capabilities without gaps: this is the first that it does not know.
+                Err(Errno::EINVAL) => break,
+                dropped => dropped.map_err(failed("emptying the bounding set"))?,
+            }
+        }
+    } else if surplus_bounding(service) {
         if !service.no_new_privileges {
             return Err(Error::NotDropped {
                 what: "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false".into(),
@@ -123,12 +132,6 @@ fn drop_bounding(service: &Service) -> Result<(), Error> {
         }
         // Nothing can be gained from the bounding set when an exec gives no new privileges.
         tracing::debug!("the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless");
-        return Ok(());
-    }
-    for capability in CapabilitySet(u64::MAX).iter() {
-        if sys::bounding_has(capability) == Some(true) && !service.capabilities.contains(capability) {
-            sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
-        }
     }
     Ok(())
 }
@@ -164,8 +167,8 @@ fn prove(service: &Service, starter: &Starter) -> Result<(), Error> {
     if found != expected {
         return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
     }
-    let ambient = |capability: &Capability| sys::ambient_has(*capability) == Some(true);
-    if CapabilitySet(u64::MAX).iter().filter(ambient).collect::<CapabilitySet>() != kept {
+    // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
+    if kept.iter().any(|capability| sys::ambient_has(capability) != Some(true)) {
         return not_dropped(format!("the ambient set is not {kept}"));
     }
     if service.no_new_privileges && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))? {

@@ -86,7 +86,7 @@ impl FromJson for Signal {
 
 /// Says that `text` names no signal, and what was most likely meant.
 pub(crate) fn no_such_signal(text: &str) -> String {
-    let name = text.to_uppercase();
+    let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let text = escaped(text);
     match nearest(name, &NAMES) {

@@ -47,12 +47,13 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), SourceError> {
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(SourceError::Kind(kind(metadata.file_type()))) }
 }
 
-/// Reads what is left of `file`, but not more than `limit` bytes.
+/// Reads what is left of `file`, probably `size` bytes, but not more than `limit`.
 ///
 /// # Errors
 /// What read(2) says, and `FileTooLarge` when there is more: the file grew after its size was looked at.
-pub(crate) fn read_to_end(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+pub(crate) fn read_to_end(file: &mut File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
+    // One byte more than expected: so the read that finds the end needs no more memory.
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(limit)).unwrap_or(0) + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }

@@ -75,9 +75,11 @@ fn prctl(option: c_int, argument2: c_ulong, argument3: c_ulong) -> Result<c_int,
     Errno::result(result)
 }
 
-/// Whether the bounding set holds `capability`; `None` where the kernel does not know the capability.
-pub(crate) fn bounding_has(capability: Capability) -> Option<bool> {
-    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok().map(|held| held == 1)
+/// The bounding set, as far as the kernel knows capabilities.
+pub(crate) fn bounding() -> CapabilitySet {
+    let read = |capability: Capability| prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok();
+    let known = CapabilitySet(u64::MAX).iter().map_while(|capability| Some((capability, read(capability)?)));
+    known.filter(|(_, held)| *held == 1).map(|(capability, _)| capability).collect()
 }
 
 /// Takes `capability` out of the bounding set for good.

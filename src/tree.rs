@@ -698,7 +698,7 @@ fn normalized(path: &Path) -> PathBuf {
 fn read_file(dir: &Dir, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
     let Some((file, facts)) = dir.open_file(name)? else { return Ok(None) };
     let path = dir.path.join(name);
-    let mut bytes = Vec::with_capacity(usize::try_from(facts.size.min(limit)).unwrap_or(0));
+    let mut bytes = Vec::with_capacity(usize::try_from(facts.size.min(limit)).unwrap_or(0) + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| TreeError::io("cannot read", &path, error))?;
     if bytes.len() as u64 > limit { Err(TreeError::TooLarge { path, limit }) } else { Ok(Some(bytes)) }
 }

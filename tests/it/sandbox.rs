@@ -440,6 +440,23 @@ impl Launch<'_> {
 
     /// Starts and hands back what the process left, unjudged: for a start that is meant to be killed.
     pub(crate) fn output(&self) -> Output {
+        let argv = self.argv();
+        match &self.user_namespace {
+            Some(namespace) => namespace.output(&argv),
+            None => Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output().unwrap(),
+        }
+    }
+
+    /// What starts it, for a test that does something while it runs.
+    pub(crate) fn command(&self) -> Command {
+        assert!(self.user_namespace.is_none(), "what waits for its maps is started with start()");
+        let argv = self.argv();
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]);
+        command
+    }
+
+    fn argv(&self) -> Vec<OsString> {
         let fstab = self.sandbox.directory.join("fstab");
         fs::write(&fstab, self.fstab()).unwrap();
         // exec all the way, so that the process which unshare forked, PID 1, becomes sealinit.
@@ -461,10 +478,7 @@ impl Launch<'_> {
         argv.extend(self.wrapper.iter().cloned());
         argv.push("/sbin/sealinit".into());
         argv.extend(self.arguments.iter().cloned());
-        match &self.user_namespace {
-            Some(namespace) => namespace.output(&argv),
-            None => Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output().unwrap(),
-        }
+        argv
     }
 
     fn fstab(&self) -> String {
