@@ -376,10 +376,15 @@ impl Planning<'_> {
         group.and_then(|group| self.identities.gid(group)).unwrap_or(self.identities.service.gid)
     }
 
+    /// Whether the service has another uid than what is installed for it.
+    fn is_locking(&self) -> bool {
+        self.identities.service.uid != self.identities.installer
+    }
+
     /// Whether the service could change what has these attributes. Without root, and for root itself, there is no lock.
     fn opens(&self, attributes: Attributes) -> bool {
         let service = &self.identities.service;
-        service.uid != self.identities.installer
+        self.is_locking()
             && (attributes.uid == service.uid
                 || (attributes.mode & 0o020 != 0 && self.groups.contains(&attributes.gid)))
     }
@@ -403,10 +408,16 @@ impl Planning<'_> {
     /// A locked entry must not be below a directory that is the service's to change, or is going to be given away as a whole.
     fn check_below(&mut self, offset: usize, at: &str, dest: &Path, index: usize, directory: &manifest::Directory) {
         let (dest, above) = (escaped(dest), escaped(&directory.path.value.0));
-        let message = if self.opens(self.directory_attributes(directory)) {
+        let attributes = self.directory_attributes(directory);
+        let message = if self.opens(attributes) {
             format!(
                 "{dest} is below {above}, which the service can change; install it elsewhere, add \"mutable\": true, or \
                  let $.directories[{index}] belong to root"
+            )
+        } else if self.is_locking() && (attributes.uid != self.identities.installer || attributes.mode & 0o022 != 0) {
+            format!(
+                "{dest} is below {above}, which others than root can change; let $.directories[{index}] belong to root, \
+                 without write permission for group and others"
             )
         } else if directory.recursive {
             format!(

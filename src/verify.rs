@@ -60,10 +60,17 @@ fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<V
         unsafe_parent: None,
         buffer: Buffer::new(),
     };
+    let mut failed = None;
     for entry in plan.entries.iter().filter(|entry| which(entry)) {
-        verifying.entry(entry).map_err(|source| Error::Measure { path: entry.dest.clone(), source })?;
+        if let Err(source) = verifying.entry(entry) {
+            failed = failed.or(Some(Error::Measure { path: entry.dest.clone(), source }));
+        }
     }
-    Ok(verifying.drifts)
+    match failed {
+        // What drifted is why we cannot look, more often than not; it is told rather than that.
+        Some(error) if verifying.drifts.is_empty() => Err(error),
+        _ => Ok(verifying.drifts),
+    }
 }
 
 struct Verifying<'a> {
