@@ -1,0 +1,239 @@
+//! What a start costs beside the programs that sealinit replaces, in one run: `cargo bench`.
+//!
+//! Whole processes, interleaved (A B C A B C …), median of the wall time: on a machine that is shared, one run's medians and their ratios say
+//! something and single times do not. Peers are Debian's packages; one that is not installed is said to be missing, not
+//! skipped in silence. Needs root, as sealinit does for the service's credentials.
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench is there to be read")]
+
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const SEALINIT: &str = env!("CARGO_BIN_EXE_sealinit");
+
+/// Counted runs of each start, after a tenth of that to warm up.
+const STARTS: usize = 300;
+
+/// Counted runs of what takes longer.
+const LONG_RUNS: usize = 5;
+
+/// A place that belongs to root all the way up, and is removed with the value.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let place = PathBuf::from(format!("/var/lib/sealinit-bench-{}", std::process::id()));
+        fs::create_dir_all(&place).expect("a directory in /var/lib");
+        fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("it is ours");
+        Self(place)
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.0.display())
+    }
+
+    /// A manifest with `count` files of `bytes` each, installed below `dest`.
+    fn manifest(&self, name: &str, count: usize, bytes: usize, command: &str) {
+        let sources = self.0.join(name);
+        fs::create_dir_all(&sources).expect("a directory of ours");
+        let mut files = String::new();
+        for index in 0..count {
+            let separator = if index == 0 { "" } else { "," };
+            let content: Vec<u8> = (0..bytes).map(|byte| ((byte * 31 + index) % 251).to_le_bytes()[0]).collect();
+            fs::write(sources.join(format!("f{index}")), content).expect("a file of ours");
+            let dest = self.path(&format!("{name}-etc/f{index}"));
+            write!(files, r#"{separator}{{"source": "f{index}", "dest": "{dest}"}}"#).expect("a string");
+        }
+        let manifest = format!(
+            r#"{{"version": 1, "service": {{"command": ["{command}"], "user": 65534, "group": 65534}}, "files": [{files}]}}"#
+        );
+        fs::write(sources.join("manifest.json"), manifest).expect("a file of ours");
+    }
+
+    fn run(&self, name: &str) -> Vec<String> {
+        let manifest = self.path(&format!("{name}/manifest.json"));
+        let state = self.path(&format!("{name}-state"));
+        let words = [SEALINIT, "run", "--log-level", "error", "--manifest", &manifest, "--state-dir", &state];
+        words.map(str::to_owned).to_vec()
+    }
+
+    fn forget(&self, name: &str) {
+        let _ = fs::remove_dir_all(self.0.join(format!("{name}-etc")));
+        let _ = fs::remove_dir_all(self.0.join(format!("{name}-state")));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One thing to be timed.
+struct Contender {
+    name: &'static str,
+    command: Vec<String>,
+    /// Done before each run, not timed.
+    before: Box<dyn Fn()>,
+    times: Vec<Duration>,
+}
+
+impl Contender {
+    fn new(name: &'static str, command: Vec<String>) -> Self {
+        Self { name, command, before: Box::new(|| {}), times: Vec::new() }
+    }
+
+    fn run(&mut self, counted: bool) {
+        (self.before)();
+        let (program, arguments) = self.command.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let began = Instant::now();
+        let status = command.status().expect("it can be started");
+        let time = began.elapsed();
+        assert!(status.success(), "{}: {status}", self.name);
+        if counted {
+            self.times.push(time);
+        }
+    }
+
+    fn median(&self) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        times[times.len() / 2]
+    }
+}
+
+/// Runs all of them in turn and prints medians, and ratios to the first.
+fn compare(title: &str, runs: usize, contenders: Vec<Option<Contender>>) {
+    let mut contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
+    for round in 0..=(runs + runs / 10) {
+        for contender in &mut contenders {
+            contender.run(round > runs / 10);
+        }
+    }
+    println!("\n{title} (median of {runs})");
+    let base = contenders[0].median();
+    for contender in &contenders {
+        let median = contender.median();
+        let ratio = median.as_secs_f64() / base.as_secs_f64();
+        println!("  {:<44} {:>10.0} us  {ratio:>6.2}", contender.name, median.as_secs_f64() * 1e6);
+    }
+}
+
+/// A peer, if it is installed.
+fn peer(name: &'static str, command: &[&str]) -> Option<Contender> {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(command[0]).exists()));
+    if !found {
+        println!("MISSING: {} (not installed; the comparison is without it)", command[0]);
+        return None;
+    }
+    Some(Contender::new(name, command.iter().map(|word| (*word).to_owned()).collect()))
+}
+
+/// A service that does nothing: static, so that its own start is as short as can be.
+fn make_true(place: &Place) -> String {
+    let (source, program) = (place.path("true.c"), place.path("true"));
+    fs::write(&source, "int main(void) { return 0; }\n").expect("a file of ours");
+    let compiled = ["musl-gcc", "cc"].into_iter().any(|compiler| {
+        Command::new(compiler)
+            .args(["-static", "-O2", "-o", &program, &source])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    assert!(compiled, "no C compiler: install gcc or musl-tools");
+    program
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let starts = if std::env::args().any(|argument| argument == "--bench") { STARTS } else { 3 };
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIP: the bench needs root, to drop it");
+        return;
+    }
+    let place = Place::new();
+    let service = make_true(&place);
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    println!("binary: {} bytes", fs::metadata(SEALINIT).map_or(0, |found| found.len()));
+
+    place.manifest("six", 6, 2000, &service);
+    Contender::new("first", place.run("six")).run(false);
+    let first = |name: &'static str, manifest: &'static str| {
+        let mut contender = Contender::new(name, place.run(manifest));
+        let (etc, state) = (place.path(&format!("{manifest}-etc")), place.path(&format!("{manifest}-state")));
+        contender.before = Box::new(move || {
+            let _ = fs::remove_dir_all(Path::new(&etc));
+            let _ = fs::remove_dir_all(Path::new(&state));
+        });
+        contender
+    };
+    place.manifest("fresh", 6, 2000, &service);
+    compare(
+        "a start, service = a static program that does nothing",
+        starts,
+        vec![
+            peer("tini-static", &["tini-static", "-s", "--", &service]),
+            Some(Contender::new("the service alone", owned(&[&service]))),
+            Some(Contender::new("sealinit run, later start, 6 files", place.run("six"))),
+            Some(first("sealinit run, first start, 6 files", "fresh")),
+            Some(Contender::new(
+                "sealinit run --supervise, later start",
+                [place.run("six"), owned(&["--supervise"])].concat(),
+            )),
+            Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", &service]))),
+            Some(Contender::new(
+                "sealinit init --user 65534:65534",
+                owned(&[SEALINIT, "init", "--user", "65534:65534", "--", &service]),
+            )),
+            peer("dumb-init", &["dumb-init", "--", &service]),
+            peer("gosu", &["gosu", "65534:65534", &service]),
+            peer("setpriv", &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", &service]),
+        ],
+    );
+
+    let long = if starts == STARTS { LONG_RUNS } else { 1 };
+    let size = if starts == STARTS { 1 << 30 } else { 1 << 20 };
+    place.manifest("large", 1, 0, &service);
+    let file = fs::File::create(place.path("large/f0")).expect("a file of ours");
+    file.set_len(size).expect("room for a sparse file");
+    let large = place.path("large/f0");
+    compare(
+        "hashing one large file",
+        long,
+        vec![
+            peer("openssl dgst -sha256", &["openssl", "dgst", "-sha256", &large]),
+            Some(Contender::new(
+                "sealinit digest",
+                owned(&[SEALINIT, "digest", "--manifest", &place.path("large/manifest.json")]),
+            )),
+        ],
+    );
+
+    let count = if starts == STARTS { 5000 } else { 50 };
+    place.manifest("many", count, 20_000, &service);
+    Contender::new("first", place.run("many")).run(false);
+    let config = format!(
+        "database_in=file:{0}/aide.db\ndatabase_out=file:{0}/aide.db\n{0}/many-etc p+u+g+s+sha256+ftype\n",
+        place.0.display()
+    );
+    fs::write(place.path("aide.conf"), config).expect("a file of ours");
+    let aide = place.path("aide.conf");
+    if let Some(mut init) = peer("aide --init", &["aide", "--config", &aide, "--init"]) {
+        init.run(false);
+    }
+    compare(
+        "verifying many files of 20 kB",
+        long,
+        vec![
+            peer("aide --check", &["aide", "--config", &aide, "--check"]),
+            Some(Contender::new("sealinit run, later start", place.run("many"))),
+        ],
+    );
+    place.forget("many");
+}
