@@ -78,6 +78,12 @@ pub(crate) enum Error {
     SourceCollides { path: PathBuf, dest: PathBuf },
 
     #[error(
+        "cannot install the source {}: its destination would be longer than {limit} bytes; shorten the names",
+        escaped(path)
+    )]
+    DestinationTooLong { path: PathBuf, limit: usize },
+
+    #[error(
         "the source {} does not have the hash that the manifest says{}; correct one of them",
         escaped(path),
         difference.map_or_else(String::new, |(expected, found)| format!(": expected {expected}, found {found}"))
@@ -278,6 +284,7 @@ impl Error {
             | Self::ManifestTooLarge { .. }
             | Self::ManifestInvalid { .. }
             | Self::SourceCollides { .. }
+            | Self::DestinationTooLong { .. }
             | Self::OwnPath { .. } => exit_code::MANIFEST,
             Self::Drift(_) | Self::NotRestorable { .. } | Self::ManifestChanged { .. } => exit_code::DRIFT,
             Self::Seal { .. } => exit_code::SEAL,

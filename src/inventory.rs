@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use crate::digest::{Buffer, Digest, Hasher};
 use crate::error::Error;
-use crate::manifest::{self, Manifest, SourcePath, TEMPORARY_PREFIX};
+use crate::manifest::{self, MAX_PATH, Manifest, SourcePath, TEMPORARY_PREFIX};
 use crate::source::{self, SourceError};
 
 /// A file up to this size is kept in memory between planning and installing: what is installed is then exactly what was
@@ -209,6 +209,10 @@ impl Reading<'_> {
             let dest = dest.join(below);
             if entry.file_name().as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
                 self.errors.push(Error::SourceName { path: entry.into_path(), prefix: TEMPORARY_PREFIX });
+                continue;
+            }
+            if dest.as_os_str().len() > MAX_PATH {
+                self.errors.push(Error::DestinationTooLong { path: entry.into_path(), limit: MAX_PATH });
                 continue;
             }
             let key = PathKey::new(&dest);

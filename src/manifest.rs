@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(crate) const TEMPORARY_PREFIX: &str = ".sealinit.";
 
 /// `PATH_MAX` and `NAME_MAX` of limits.h, without the terminating NUL.
-const MAX_PATH: usize = 4095;
+pub(crate) const MAX_PATH: usize = 4095;
 const MAX_NAME: usize = 255;
 
 /// A valid manifest, and the bytes it was read from.

@@ -23,6 +23,9 @@ const DEFAULT_FILE_MODE: u32 = 0o440;
 const DEFAULT_COPIED_DIRECTORY_MODE: u32 = 0o550;
 const DEFAULT_OWN_DIRECTORY_MODE: u32 = 0o750;
 
+/// `NGROUPS_MAX` of linux/limits.h; the primary group is one of them.
+const MAX_GROUPS: usize = 65_536;
+
 /// What a start is to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -233,6 +236,11 @@ impl Planning<'_> {
             }
             (arguments, _) => arguments.to_vec(),
         };
+        if self.groups.len() > MAX_GROUPS {
+            let message =
+                format!("{} groups are more than a process can have; name at most {MAX_GROUPS}", self.groups.len());
+            self.problem(*offset, "$.service.supplementary_groups".into(), message);
+        }
         if !self.manifest.document.check.is_empty() {
             let message = "this version of sealinit does not know check yet; remove it";
             self.problem(*offset, "$.check".into(), message.into());

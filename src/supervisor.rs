@@ -81,8 +81,9 @@ pub(crate) struct Child {
 /// That the kernel does not give us a process or a pipe.
 pub(crate) fn split() -> Result<Half, Error> {
     let failed = |step| move |source| Error::Supervise { step, source };
-    // Inherited as ignored, SIGCHLD would have children reaped without us.
-    sys::default_signals().map_err(failed("resetting signals"))?;
+    // Inherited as ignored, SIGCHLD would have children reaped without us. The others stay as they are until the exec: what is
+    // blocked waits even if it is ignored, and a log that nobody reads must not end us by SIGPIPE.
+    sys::default_signal(Signal::CHLD);
     // From here on every signal waits for us, or in the child for the service.
     sys::block_signals().map_err(failed("blocking signals"))?;
     if std::process::id() != 1 {

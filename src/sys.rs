@@ -131,16 +131,21 @@ pub(crate) fn keep_on_exec(descriptor: c_int) {
 
 /// Gives every signal its default disposition and unblocks all of them, whatever was inherited.
 pub(crate) fn default_signals() -> Result<(), Errno> {
+    for number in 1..=64 {
+        default_signal(Signal(number));
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// Gives one signal its default disposition. KILL and STOP refuse, which is fine: nobody can have ignored them.
+pub(crate) fn default_signal(signal: Signal) {
     // A zeroed `struct sigaction` as the kernel lays it out: SIG_DFL, no flags, no restorer, an empty mask. The C library's
     // wrapper would leave out the signals that it keeps for itself, which can have been ignored by whoever started us.
     let default = [0_u64; 4];
-    for signal in 1..=64_i32 {
-        let (old, set_size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
-        // SAFETY: the pointer is to as many bytes as the kernel reads, the old action is not asked for, and SIG_DFL
-        // installs no handler. KILL and STOP refuse, which is fine: nobody can have ignored them.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, set_size) };
-    }
-    nix::sys::signal::SigSet::empty().thread_set_mask()
+    let (old, set_size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+    // SAFETY: the pointer is to as many bytes as the kernel reads, the old action is not asked for, and SIG_DFL installs no
+    // handler.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, c_int::from(signal.0), default.as_ptr(), old, set_size) };
 }
 
 /// A second process like this one: gives its pid here, and `None` there.

@@ -482,10 +482,13 @@ impl Dir {
     /// An advisory lock on this directory, held until the file is closed; `None` if somebody else holds it.
     pub(crate) fn lock(&self) -> Result<Option<File>, TreeError> {
         let file = File::from(self.reopen()?);
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(TreeError::io("cannot lock", &self.path, error)),
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(error)) => return Err(TreeError::io("cannot lock", &self.path, error)),
+            }
         }
     }
 }
