@@ -104,7 +104,8 @@ impl Accounts {
         let gid = match (gid, &user) {
             (Some(gid), _) => gid,
             (None, Some(user)) => {
-                let is_member = |group: &&Group| group.members.contains(&user.name);
+                // Without root the engine chose the groups, and they stay.
+                let is_member = |group: &&Group| starter.is_root() && group.members.contains(&user.name);
                 supplementary.extend(self.groups.iter().filter(is_member).map(|group| group.gid));
                 Some(user.gid)
             }

@@ -17,8 +17,8 @@ pub(crate) struct ActingAs {
 impl ActingAs {
     /// Acts as `uid` and `gid`, unless this process is that uid or is not root. A uid that cannot be is not become.
     pub(crate) fn owner(uid: u32, gid: u32) -> Option<Self> {
-        let me = geteuid();
-        (me.is_root() && uid != me.as_raw()).then(|| {
+        // What belongs to root is by far the most, and needs no question: who is not root never acts as anybody.
+        (uid != 0 && geteuid().is_root()).then(|| {
             // The gid first: with the uid go the capabilities that changing the gid needs.
             let gid = setfsgid(Gid::from_raw(gid));
             Self { uid: setfsuid(Uid::from_raw(uid)), gid, groups: None }

@@ -19,7 +19,6 @@ use crate::plan::{Login, Service};
 use crate::preflight;
 use crate::start::Sealed;
 use crate::supervisor::Manners;
-use crate::sys;
 use crate::tree::Tree;
 
 /// What `init` is told.
@@ -72,7 +71,6 @@ fn account(what: &str, text: &str) -> Result<Account, String> {
 /// # Errors
 /// That it was not started, and why.
 pub(crate) fn init(options: Options) -> Result<u8, Vec<Error>> {
-    sys::block_signals().map_err(|source| Error::Supervise { step: "blocking signals", source })?;
     let starter = Starter::of_this_process()?;
     let mask = umask(Mode::empty());
     let identity = match &options.user {

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use crate::accounts::Starter;
 use crate::capability::CapabilitySet;
-use crate::error::Error;
+use crate::error::{Error, exit_code};
 use crate::exec::{self, Inherited};
 use crate::plan::Service;
 use crate::privileges;
@@ -30,7 +30,9 @@ pub(crate) fn launch(
     };
     match supervisor::split()? {
         Half::Service(turn) => {
-            turn.wait()?;
+            if !turn.comes() {
+                std::process::exit(exit_code::PRIVILEGE.into());
+            }
             become_service(service, starter, inherited, sealed, announce).map(|never| match never {})
         }
         Half::Init(child) => {

@@ -50,9 +50,16 @@ mod verify; // compares the disk with a plan
 /// The whole program: reads the command line, does what it says, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A signal to stop that comes too early for the service waits until there is one to get it. A kernel that cannot do this
+    // can do nothing else that is needed either, and will say so.
+    let _ = sys::block_signals();
     report_panics();
     let mut summary = Summary::begin();
-    let errors = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Run(_) | Command::Init(_)) {
+        let _ = sys::unblock_signals();
+    }
+    let errors = match command {
         Command::Run(run) => {
             log::install(run.log.log_format, run.log.log_level);
             let options = Options {

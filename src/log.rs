@@ -4,10 +4,13 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::ValueEnum;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -57,7 +60,7 @@ impl From<LogLevel> for Level {
 pub(crate) fn install(format: LogFormat, level: LogLevel) {
     // log_internal_errors would print to a standard error that has just failed, and panic.
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(|| Patient)
         .with_max_level(Level::from(level))
         .with_ansi(false)
         .log_internal_errors(false);
@@ -68,6 +71,34 @@ pub(crate) fn install(format: LogFormat, level: LogLevel) {
             subscriber.json().flatten_event(true).with_target(false).without_time().finish(),
         ),
     };
+}
+
+/// Standard error, as long as somebody reads it. A log that is full blocks its writer, and we may be PID 1.
+struct Patient;
+
+/// Milliseconds that a reader may let us wait; once, because it is the same reader for the next line.
+const PATIENCE: u16 = 1000;
+
+/// Whether the reader has let us wait that long.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+impl io::Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// A pipe that is ready takes this much without blocking: `PIPE_BUF` of limits.h.
+        const AT_ONCE: usize = 4096;
+        let mut stderr = io::stderr();
+        let patience = if STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE };
+        let mut descriptors = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut descriptors, PollTimeout::from(patience)) == Ok(0) {
+            STUCK.store(true, Ordering::Relaxed);
+            return Ok(bytes.len()); // dropped: there is nobody to tell
+        }
+        stderr.write(&bytes[..bytes.len().min(AT_ONCE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `sealinit: level: message key=value …`

@@ -30,7 +30,7 @@ use crate::seal::Seal;
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
 use crate::verify::{self, Drift};
-use crate::{install, preflight, source, sys};
+use crate::{install, preflight, source};
 
 /// What a start is told.
 #[derive(Debug, Clone)]
@@ -69,8 +69,6 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<u8, Vec<
     let starter = Starter::of_this_process()?;
     // What is installed has exactly the mode that it is given.
     let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };
-    // A signal to stop that comes too early for the service is passed on when there is one to get it.
-    sys::block_signals().map_err(|source| Error::Supervise { step: "blocking signals", source })?;
     let (Plan { mut service, .. }, sealed) = configure(options, &starter, summary)?;
     if options.supervise {
         service.supervised.get_or_insert_default();

@@ -57,14 +57,9 @@ pub(crate) enum Half {
 pub(crate) struct Turn(File);
 
 impl Turn {
-    /// Waits for it.
-    ///
-    /// # Errors
-    /// That PID 1 has ended instead, after saying why.
-    pub(crate) fn wait(mut self) -> Result<(), Error> {
-        let mut go = [0];
-        let read = self.0.read_exact(&mut go);
-        read.map_err(|_| Error::Supervise { step: "waiting for the init", source: Errno::EPIPE })
+    /// Waits for it; false if PID 1 has ended instead, having said why.
+    pub(crate) fn comes(mut self) -> bool {
+        self.0.read_exact(&mut [0]).is_ok()
     }
 }
 
@@ -120,23 +115,26 @@ impl Child {
     /// This process has given up its privileges by now, and owns no descriptor any more.
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         let Self { pid, mut go } = self;
-        // One that cannot be written is a child that has ended, which the loop will see.
-        let _ = go.write_all(b"!");
-        drop(go);
         // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
         let _ = prctl::set_dumpable(false);
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
+        let supervising = Supervising { pid, manners, stopped: false };
+        // What came before there was a service is for it all the same, and before its first instruction.
+        while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
+            supervising.take(received);
+        }
+        // One that cannot be written is a child that has ended, which the loop will see.
+        let _ = go.write_all(b"!");
+        drop(go);
         sys::close_from(3);
-        let code = Supervising { pid, manners, stopped: false }.until_the_end();
+        let code = supervising.until_the_end();
         end_the_rest(manners.grace);
         if manners.expected_exit.contains(&code) { 0 } else { code }
     }
 
-    /// Ends the child before its turn.
+    /// Ends the child before its turn: the pipe closes without a word. (SIGKILL may be no longer ours to send.)
     pub(crate) fn abandon(self) {
-        // Before the pipe closes, which the child would take for its turn to complain.
-        let _ = sys::send(self.pid, Signal::KILL);
         drop(self.go);
     }
 }
@@ -156,11 +154,16 @@ impl Supervising<'_> {
                 return code;
             }
             // An error is an interruption by a tracer; there is nothing to do but to wait again.
-            if let Ok(Some(Received { signal, sent })) = sys::wait_signal(None)
-                && (signal != Signal::CHLD || sent)
-            {
-                self.pass_on(signal);
+            if let Ok(Some(received)) = sys::wait_signal(None) {
+                self.take(received);
             }
+        }
+    }
+
+    /// Passes on what is meant for the service; that a child has changed is meant for us.
+    fn take(&self, received: Received) {
+        if received.signal != Signal::CHLD || received.sent {
+            self.pass_on(received.signal);
         }
     }
 

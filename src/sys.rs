@@ -134,7 +134,7 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
     for number in 1..=64 {
         default_signal(Signal(number));
     }
-    nix::sys::signal::SigSet::empty().thread_set_mask()
+    unblock_signals()
 }
 
 /// Gives one signal its default disposition. KILL and STOP refuse, which is fine: nobody can have ignored them.
@@ -175,6 +175,11 @@ pub(crate) fn block_signals() -> Result<(), Errno> {
     let result =
         unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, old, size_of::<u64>()) };
     Errno::result(result).map(drop)
+}
+
+/// Blocks no signal any more.
+pub(crate) fn unblock_signals() -> Result<(), Errno> {
+    nix::sys::signal::SigSet::empty().thread_set_mask()
 }
 
 /// A signal that was waited for.

@@ -10,6 +10,8 @@
 
 /// The harness: Docker, with the images, configurations and containers of a test.
 mod engine;
+/// The harness: a start that is watched while it runs, and the probe that sends and counts signals.
+mod running;
 /// The harness: a private root in which the binary is PID 1.
 mod sandbox;
 
@@ -17,6 +19,8 @@ mod sandbox;
 mod cli;
 /// Real services in real Docker containers, under the options that operators harden them with.
 mod container;
+/// What a start costs: system calls, memory.
+mod cost;
 /// Killed at every system call of a start, then started again.
 mod crash;
 /// What the documentation says, tried.
@@ -33,13 +37,27 @@ mod full;
 mod generated;
 /// Planted states: links, pipes, foreign directories, damaged seals, full disks.
 mod hostile;
+/// `sealinit init`: signals, reaping and the privilege drop without any configuration.
+mod init;
 /// Bad input: each mistake has its exit code and its message, and nothing is written.
 mod invalid;
 /// A real file system on a real block device, of which the power is cut.
 mod power_cut;
+/// Every way to be started with too much or too little, and drops that only say so.
+mod privileges;
 /// Later starts: verified, manifest changed or gone, pins.
 mod restart;
+/// Killed again at every system call of a resumed start.
+mod resumed;
 /// What the service gets, in the kernel's words.
 mod service;
+/// Changing sources, sizes at the limits, odd accounts, a log that is gone.
+mod strange;
+/// A supervised service: signals, orphans, the end of the whole tree, and what the init is meanwhile.
+mod supervise;
+/// Supervised services in real Docker containers.
+mod supervise_container;
+/// A supervised service on a terminal: job control, Ctrl-C, Ctrl-Z, window size.
+mod terminal;
 /// Without root, with too few capabilities, in user namespaces.
 mod unprivileged;

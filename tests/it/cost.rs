@@ -1,0 +1,79 @@
+//! What a start costs, as far as it does not depend on the machine: system calls and memory.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::crash::{needs_strace, strace};
+use crate::sandbox::Sandbox;
+
+/// A manifest with `count` small files.
+fn files(sandbox: &Sandbox, count: usize) {
+    let files: Vec<_> = (0..count)
+        .map(|index| json!({"content": format!("content of {index}\n"), "dest": format!("/etc/app/f{index:05}")}))
+        .collect();
+    sandbox.manifest(&json!({"version": 1, "service": {"user": "app", "command": ["true"]}, "files": files}));
+}
+
+/// How many system calls sealinit makes until it becomes the service.
+fn system_calls(sandbox: &Sandbox) -> usize {
+    let traced = strace(sandbox.launch(), &["-o", "/run/calls"]).output();
+    assert!(traced.status.success(), "{}", String::from_utf8_lossy(&traced.stderr));
+    let calls = sandbox.read("/run/calls");
+    // The first exec is strace's own, of sealinit; the next one is the service.
+    let until_exec = calls.lines().enumerate().skip(1).find(|(_, line)| line.contains("execve("));
+    until_exec.map_or_else(|| panic!("there is no exec in\n{calls}"), |(count, _)| count)
+}
+
+/// An unoptimised build asks about each descriptor that it closes, whether it was open.
+const DEBUG: usize = cfg!(debug_assertions) as usize;
+
+/// The counts are those of the day this was written, and a twentieth more. More than that is a change to think about.
+#[test]
+fn a_start_makes_no_more_system_calls_than_it_did() {
+    let Some(sandbox) = needs_strace() else { return };
+    files(&sandbox, 6);
+    let first = system_calls(&sandbox);
+    let later = system_calls(&sandbox);
+    assert!(first <= 610 + 70 * DEBUG, "a first start with 6 files: {first}");
+    assert!(later <= 315 + 40 * DEBUG, "a later start with 6 files: {later}");
+}
+
+/// Opened, looked at, read, read to the end, closed: five calls a file.
+#[test]
+fn a_file_more_costs_a_later_start_five_system_calls() {
+    let Some(sandbox) = needs_strace() else { return };
+    let mut counts = Vec::new();
+    for count in [10, 110] {
+        let sandbox = sandbox.another();
+        files(&sandbox, count);
+        let _ = sandbox.start().success();
+        counts.push(system_calls(&sandbox));
+    }
+    let each = (counts[1] - counts[0]) / 100;
+    assert!(each <= 5 + DEBUG, "{each} calls a file, {counts:?}");
+}
+
+/// A source is never held as a whole: 1 GiB costs no more memory than 1 KiB.
+#[test]
+fn memory_does_not_grow_with_the_size_of_the_sources() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    sandbox.manifest(&json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["true"]},
+        "files": [{"source": "large", "dest": "/etc/app/large"}],
+    }));
+    sandbox.source("large", "");
+    let large = std::fs::File::options().write(true).open(sandbox.path("/etc/sealinit/large")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    // A limit on the address space of the process: what is asked for beyond it is refused, and that would be a crash.
+    let limit = format!("{}", 24 << 10);
+    let manifest = sandbox.path("/etc/sealinit/manifest.json");
+    let script = "ulimit -v \"$1\"; exec \"$2\" digest --manifest \"$3\"";
+    let output = Command::new("sh")
+        .args(["-c", script, "sh", &limit, env!("CARGO_BIN_EXE_sealinit")])
+        .arg(manifest)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
