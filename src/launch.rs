@@ -30,10 +30,13 @@ pub(crate) fn launch(
     };
     match supervisor::split()? {
         Half::Service(turn) => {
-            if !turn.comes() {
-                std::process::exit(exit_code::PRIVILEGE.into());
-            }
-            become_service(service, starter, inherited, sealed, announce).map(|never| match never {})
+            let announce_in_turn = || {
+                if !turn.comes() {
+                    std::process::exit(exit_code::PRIVILEGE.into());
+                }
+                announce();
+            };
+            become_service(service, starter, inherited, sealed, announce_in_turn).map(|never| match never {})
         }
         Half::Init(child) => {
             // The same uid, so that no CAP_KILL is needed to signal the service; and nothing else, whatever the service keeps.

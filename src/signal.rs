@@ -24,7 +24,6 @@ const RTMAX: u8 = 64;
 pub(crate) struct Signal(pub(crate) u8);
 
 impl Signal {
-    pub(crate) const HUP: Self = Self(1);
     pub(crate) const INT: Self = Self(2);
     pub(crate) const QUIT: Self = Self(3);
     pub(crate) const KILL: Self = Self(9);
@@ -32,9 +31,9 @@ impl Signal {
     pub(crate) const CHLD: Self = Self(17);
     pub(crate) const CONT: Self = Self(18);
 
-    /// Whether it asks a program to end.
+    /// Whether it asks a program to end. (SIGHUP asks a service to read its configuration.)
     pub(crate) fn is_termination(self) -> bool {
-        [Self::HUP, Self::INT, Self::QUIT, Self::TERM].contains(&self)
+        [Self::INT, Self::QUIT, Self::TERM].contains(&self)
     }
 
     /// Parses `TERM`, `SIGTERM`, `RTMIN`, `RTMIN+3` or `RTMAX-1`.

@@ -4,14 +4,14 @@
 //! keeps nothing of root: it has the service's uid and no capability by then.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{Pid, getpgrp, pipe, setpgid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, setpgid, tcgetpgrp, tcsetpgrp};
 
 use crate::error::Error;
 use crate::manifest::SignalTarget;
@@ -46,20 +46,20 @@ impl Default for Manners {
 /// Which of the two processes after [`split`] this is.
 #[derive(Debug)]
 pub(crate) enum Half {
-    /// The child, which becomes the service once [`Turn::wait`] returns.
+    /// The child, which becomes the service once [`Turn::comes`].
     Service(Turn),
     /// PID 1, which supervises it.
     Init(Child),
 }
 
-/// The child's turn to go on, which comes when PID 1 has given up its privileges.
+/// The child's turn to go on, which comes when both processes have given up their privileges.
 #[derive(Debug)]
-pub(crate) struct Turn(File);
+pub(crate) struct Turn(UnixStream);
 
 impl Turn {
-    /// Waits for it; false if PID 1 has ended instead, having said why.
+    /// Says that the child has done so, and waits; false if PID 1 has ended instead, having said why.
     pub(crate) fn comes(mut self) -> bool {
-        self.0.read_exact(&mut [0]).is_ok()
+        self.0.write_all(b"!").and_then(|()| self.0.read_exact(&mut [0])).is_ok()
     }
 }
 
@@ -67,7 +67,7 @@ impl Turn {
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: i32,
-    go: File,
+    turn: UnixStream,
 }
 
 /// Makes a child that waits, in a process group of its own, and in the foreground of the terminal if we were.
@@ -85,7 +85,10 @@ pub(crate) fn split() -> Result<Half, Error> {
         // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
         let _ = prctl::set_child_subreaper(true);
     }
-    let (turn, go) = pipe().map_err(failed("pipe"))?;
+    let (turn, theirs) = UnixStream::pair().map_err(|error| {
+        let source = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        Error::Supervise { step: "socketpair", source }
+    })?;
     let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
     let join_group = |pid: i32| {
         // Done by both processes, so that it is done whoever runs first. A failure means that the other was faster, or that
@@ -98,13 +101,13 @@ pub(crate) fn split() -> Result<Half, Error> {
     };
     match sys::fork().map_err(failed("fork"))? {
         None => {
-            drop(go);
+            drop(turn);
             join_group(0);
-            Ok(Half::Service(Turn(turn.into())))
+            Ok(Half::Service(Turn(theirs)))
         }
         Some(pid) => {
             join_group(pid);
-            Ok(Half::Init(Child { pid, go: go.into() }))
+            Ok(Half::Init(Child { pid, turn }))
         }
     }
 }
@@ -114,28 +117,30 @@ impl Child {
     ///
     /// This process has given up its privileges by now, and owns no descriptor any more.
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
-        let Self { pid, mut go } = self;
+        let Self { pid, mut turn } = self;
         // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
         let _ = prctl::set_dumpable(false);
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
         let supervising = Supervising { pid, manners, stopped: false };
+        // Until the child has the service's uid too, it could not be signalled. One that says nothing has ended, which the
+        // loop will see.
+        let _ = turn.read_exact(&mut [0]);
         // What came before there was a service is for it all the same, and before its first instruction.
         while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
             supervising.take(received);
         }
-        // One that cannot be written is a child that has ended, which the loop will see.
-        let _ = go.write_all(b"!");
-        drop(go);
+        let _ = turn.write_all(b"!");
+        drop(turn);
         sys::close_from(3);
         let code = supervising.until_the_end();
         end_the_rest(manners.grace);
         if manners.expected_exit.contains(&code) { 0 } else { code }
     }
 
-    /// Ends the child before its turn: the pipe closes without a word. (SIGKILL may be no longer ours to send.)
+    /// Ends the child before its turn: the socket closes without a word. (SIGKILL may be no longer ours to send.)
     pub(crate) fn abandon(self) {
-        drop(self.go);
+        drop(self.turn);
     }
 }
 
@@ -155,6 +160,10 @@ impl Supervising<'_> {
             }
             // An error is an interruption by a tracer; there is nothing to do but to wait again.
             if let Ok(Some(received)) = sys::wait_signal(None) {
+                // The lowest signal comes first: that the service was stopped may be known only now.
+                if let Some(code) = self.reap() {
+                    return code;
+                }
                 self.take(received);
             }
         }
@@ -196,7 +205,7 @@ impl Supervising<'_> {
         };
         // A service that has ended is reaped next; one that became somebody else cannot be signalled without CAP_KILL.
         let _ = sys::send(target, signal);
-        if self.stopped && signal.is_termination() {
+        if self.stopped && received.is_termination() {
             let _ = sys::send(target, Signal::CONT);
         }
     }

@@ -13,6 +13,7 @@
  *   probe storm COUNT CODE           leaves with CODE when so many orphans end
  *   probe reaped COUNT               makes so many orphans, and leaves when no zombie is left
  *   probe adopted                    prints the parent of an orphan that it made
+ *   probe hangup COMMAND             gives COMMAND a terminal, shows what it prints, and closes the terminal at SIGUSR1
  *   probe full COMMAND               standard error is a pipe that is full and that nobody reads
  */
 #define _GNU_SOURCE
@@ -41,7 +42,7 @@ static void block(set signals) {
 static int wait_for(set signals, const struct timespec *limit) {
     for (;;) {
         int signal = (int)syscall(SYS_rt_sigtimedwait, &signals, NULL, limit, sizeof signals);
-        if (signal > 0 || errno == EAGAIN) return signal;
+        if (signal > 0 || (limit && errno == EAGAIN)) return signal;
     }
 }
 
@@ -187,10 +188,39 @@ static void fill_standard_error(void) {
     /* The reading end stays with a process that never reads, and ends with its session. */
     if (fork() == 0) {
         setsid();
+        /* Of the service's uid, so that it can be ended with what else is left. */
+        if (setgid(1000) || setuid(1000)) _exit(89);
         close(1);
         for (;;) pause();
     }
     close(ends[0]);
+}
+
+static int hang_up(char **command) {
+    block((set)1 << (SIGUSR1 - 1));
+    int keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (keyboard < 0 || grantpt(keyboard) || unlockpt(keyboard)) return 95;
+    int device = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (device < 0) return 94;
+    pid_t child = fork();
+    if (child == 0) {
+        for (int stream = 0; stream < 3; stream++) dup2(device, stream);
+        set none = 0;
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+        become(command);
+    }
+    close(device);
+    fcntl(keyboard, F_SETFL, O_NONBLOCK);
+    struct timespec short_time = {0, 20000000};
+    while (wait_for((set)1 << (SIGUSR1 - 1), &short_time) < 0) {
+        char text[4096];
+        ssize_t length = read(keyboard, text, sizeof text);
+        if (length > 0 && write(1, text, (size_t)length) != length) return 98;
+    }
+    close(keyboard);
+    int ended = 0;
+    if (waitpid(child, &ended, 0) != child) return 93;
+    return WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
 }
 
 int main(int count, char **words) {
@@ -233,6 +263,7 @@ int main(int count, char **words) {
     if (IS("storm", 2)) return storm(atol(words[2]), atoi(words[3]));
     if (IS("reaped", 1)) return reaped(atol(words[2]));
     if (IS("adopted", 0)) return adopted();
+    if (IS("hangup", 1)) return hang_up(words + 2);
     if (IS("full", 1)) {
         fill_standard_error();
         become(words + 2);

@@ -8,7 +8,7 @@ use std::fmt::{self, Debug, Display, Write as _};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -82,8 +82,9 @@ pub(crate) fn status(pid: u32, field: &str) -> String {
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
     let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut found: Vec<u32> =
-        numbers.filter(|&number| status(number, "PPid") == parent && !status(number, "State").starts_with('Z')).collect();
+    let mut found: Vec<u32> = numbers
+        .filter(|&number| status(number, "PPid") == parent && !status(number, "State").starts_with('Z'))
+        .collect();
     found.sort_unstable();
     found
 }
@@ -139,17 +140,19 @@ impl Running {
     /// Starts it with both streams read by the test.
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self::watch(command)
-    }
-
-    /// Starts it, and reads those of its streams that are pipes to the test.
-    pub(crate) fn watch(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Text::default(), Text::default());
-        let mut readers = Vec::new();
-        readers.extend(child.stdout.take().map(|stream| stdout.read(stream)));
-        readers.extend(child.stderr.take().map(|stream| stderr.read(stream)));
+        let readers = vec![stdout.read(child.stdout.take().unwrap()), stderr.read(child.stderr.take().unwrap())];
         Self { child, stdout, stderr, readers, init: OnceLock::new() }
+    }
+
+    /// Starts it with a standard error that nobody reads.
+    pub(crate) fn start_unread(mut command: Command) -> (Self, ChildStderr) {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (Text::default(), child.stderr.take().unwrap());
+        let readers = vec![stdout.read(child.stdout.take().unwrap())];
+        (Self { child, stdout, stderr: Text::default(), readers, init: OnceLock::new() }, stderr)
     }
 
     /// Starts it on a terminal, of which this is the other side.
@@ -187,6 +190,11 @@ impl Running {
         self
     }
 
+    /// The process that the test started, which may be far above the init.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn descendants(&self) -> Vec<u32> {
         let mut found = vec![self.child.id()];
         let mut next = 0;
@@ -195,6 +203,11 @@ impl Running {
             next += 1;
         }
         found
+    }
+
+    /// Processes of this name below it, as the host numbers them.
+    pub(crate) fn descendants_named(&self, name: &str) -> Vec<u32> {
+        self.descendants().into_iter().filter(|&pid| status(pid, "Name") == name).collect()
     }
 
     /// The sealinit that supervises, as the host numbers it. The service must have been heard of: before, it may not be there yet.
