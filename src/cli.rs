@@ -65,8 +65,8 @@ pub(crate) struct Init {
     #[arg(long, value_name = "CODE")]
     expected_exit: Vec<u8>,
     /// How long what the command left behind may take to end
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE.as_secs())]
-    stop_grace: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
+    stop_grace: u32,
     /// Become this user for good: names or ids; without it, credentials stay as they are
     #[arg(long, value_name = "USER[:GROUP][+GROUP...]")]
     user: Option<UserSpec>,
@@ -83,7 +83,7 @@ impl From<Init> for init::Options {
             target: init.target,
             rewrite: init.rewrite.into_iter().collect(),
             expected_exit: init.expected_exit,
-            grace: Duration::from_secs(init.stop_grace),
+            grace: Duration::from_secs(init.stop_grace.into()),
         };
         Self { user: init.user, manners, command: init.command }
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::escape::escaped;
 use crate::json::Problem;
+use crate::signal::Signal;
 use crate::source::SourceError;
 use crate::tree::TreeError;
 use crate::verify::Drift;
@@ -82,6 +83,13 @@ pub(crate) enum Error {
         escaped(path)
     )]
     DestinationTooLong { path: PathBuf, limit: usize },
+
+    #[error(
+        "cannot install {}: {} above it is to be a file, or absent; remove one of them",
+        escaped(dest),
+        escaped(above)
+    )]
+    BelowFile { dest: PathBuf, above: PathBuf },
 
     #[error(
         "the source {} does not have the hash that the manifest says{}; correct one of them",
@@ -242,6 +250,9 @@ pub(crate) enum Error {
     #[error("cannot start the service in {}: {source}; create the directory, or correct working_dir", escaped(path))]
     WorkingDir { path: PathBuf, source: io::Error },
 
+    #[error("SIG{signal} came before the service was started; the next start goes on from here")]
+    Stopped { signal: Signal },
+
     #[error("cannot supervise the service: {step}: {source}; the service was not started")]
     Supervise { step: &'static str, source: nix::Error },
 
@@ -285,6 +296,7 @@ impl Error {
             | Self::ManifestInvalid { .. }
             | Self::SourceCollides { .. }
             | Self::DestinationTooLong { .. }
+            | Self::BelowFile { .. }
             | Self::OwnPath { .. } => exit_code::MANIFEST,
             Self::Drift(_) | Self::NotRestorable { .. } | Self::ManifestChanged { .. } => exit_code::DRIFT,
             Self::Seal { .. } => exit_code::SEAL,
@@ -292,6 +304,7 @@ impl Error {
             Self::Interrupted { .. } => exit_code::INTERRUPTED,
             Self::ServiceNotExecutable { .. } | Self::WorkingDir { .. } => exit_code::NOT_EXECUTABLE,
             Self::ServiceNotFound { .. } => exit_code::NOT_FOUND,
+            Self::Stopped { signal } => 128 + signal.0,
         }
     }
 }

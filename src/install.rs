@@ -4,18 +4,21 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::digest::{Buffer, Hasher};
 use crate::error::Error;
 use crate::inventory::{Content, Held};
 use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
 use crate::source;
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_all};
+use crate::tree::{Attributes, Dir, Facts, FileKind, Tree, TreeError, write_all};
 
 /// Proof that a plan was put on disk. Whether it is there is for [`verify`](crate::verify) to say.
 #[derive(Debug)]
-pub(crate) struct Installed(());
+pub(crate) struct Installed {
+    /// Mutable files that an earlier container left, and that were not replaced.
+    pub(crate) kept: BTreeSet<PathBuf>,
+}
 
 /// Installs all of `plan`; small contents come from `held`.
 ///
@@ -53,12 +56,21 @@ struct Installing<'a> {
     replace: bool,
     /// Directories in which a name changed, or whose attributes did.
     touched: BTreeSet<&'a Path>,
+    kept: BTreeSet<PathBuf>,
 }
 
 impl<'a> Installing<'a> {
     fn of(tree: &'a Tree, plan: &'a Plan, held: &'a Held, which: impl Fn(&Entry) -> bool) -> Self {
         let entries = plan.entries.iter().filter(|entry| which(entry)).collect();
-        Self { tree, held, entries, locked: plan.lock != Lock::None, replace: false, touched: BTreeSet::new() }
+        Self {
+            tree,
+            held,
+            entries,
+            locked: plan.lock != Lock::None,
+            replace: false,
+            touched: BTreeSet::new(),
+            kept: BTreeSet::new(),
+        }
     }
 
     fn run(mut self) -> Result<Installed, Error> {
@@ -73,11 +85,11 @@ impl<'a> Installing<'a> {
                 What::Directory(_) => {}
             }
         }
+        // While we may still open all of them.
+        self.sync()?;
         self.entries.reverse();
         self.each_directory(Self::close)?;
-        self.sync()?;
-        self.tree.forget();
-        Ok(Installed(()))
+        Ok(Installed { kept: self.kept })
     }
 
     fn each_directory(
@@ -99,7 +111,6 @@ impl<'a> Installing<'a> {
     fn open(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), TreeError> {
         self.tree.make_parents(dest)?;
         let (parent, name) = self.tree.parent(dest)?;
-        self.touch_parent(dest);
         let found = parent.look(name)?;
         if self.replace && found.is_some_and(|found| found.kind != FileKind::Directory) {
             parent.remove_all(name)?;
@@ -109,9 +120,10 @@ impl<'a> Installing<'a> {
             return self.tree.make_dir(dest, 0o700);
         }
         let me = self.tree.trusted();
-        if directory.attributes.uid == me {
-            let dir = self.tree.dir(dest)?;
-            let found = dir.facts().attributes;
+        let dir = self.tree.dir(dest)?;
+        let found = dir.facts().attributes;
+        // Somebody else's is left to them, unless not even they can write in it.
+        if directory.attributes.uid == me || found.mode & 0o300 != 0o300 {
             dir.set_attributes(Attributes { uid: me, mode: (found.mode & 0o755) | 0o700, ..found })?;
             self.tree.forget();
         }
@@ -122,17 +134,18 @@ impl<'a> Installing<'a> {
     fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), TreeError> {
         let dir = self.tree.dir(dest)?;
         if let Some(names) = &directory.exact {
-            for name in dir.names()? {
-                if !names.contains(&name) {
-                    dir.remove_all(&name)?;
-                }
+            let extra: Vec<_> = dir.names()?.into_iter().filter(|name| !names.contains(name)).collect();
+            for name in &extra {
+                dir.remove_all(name)?;
+            }
+            if !extra.is_empty() {
+                dir.sync()?;
             }
         }
         let wanted = directory.attributes;
         if directory.recursive {
             dir.give_below(wanted.uid, wanted.gid)?;
         }
-        self.touched.insert(dest);
         dir.set_attributes(wanted)
     }
 
@@ -147,7 +160,19 @@ impl<'a> Installing<'a> {
         {
             return Err(failed(source));
         }
-        if dir.look(name).map_err(failed)?.is_some_and(|found| found.kind == FileKind::Directory) {
+        let found = dir.look(name).map_err(failed)?;
+        // It belongs to its owner already, so an earlier container's service had it: on a volume that is data, not configuration.
+        let is_data = |found: Facts| {
+            file.mutable
+                && found.kind == FileKind::File
+                && found.attributes.uid == file.attributes.uid
+                && file.attributes.uid != self.tree.trusted()
+        };
+        if found.is_some_and(is_data) {
+            self.kept.insert(dest.clone());
+            return Ok(());
+        }
+        if found.is_some_and(|found| found.kind == FileKind::Directory) {
             if !self.replace {
                 return Err(Error::DirectoryInPlace { path: dest.clone() });
             }

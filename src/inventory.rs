@@ -2,7 +2,7 @@
 //!
 //! Never knows an id, a time or an inode: the same manifest and sources give the same inventory on every machine, for every user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -104,6 +104,7 @@ impl Inventory {
                 reading.directory(&directory.path.value.0, source);
             }
         }
+        reading.check_ancestors();
         let Reading { inventory, held, errors, .. } = reading;
         if errors.is_empty() { Ok((inventory, held)) } else { Err(errors) }
     }
@@ -235,6 +236,20 @@ impl Reading<'_> {
                 None => {
                     self.inventory.0.insert(key, kind);
                 }
+            }
+        }
+    }
+
+    /// Nothing is below what is no directory. What the manifest declares has been checked; what a source holds has not.
+    fn check_ancestors(&mut self) {
+        if self.manifest.document.directories.iter().all(|directory| directory.source.is_none()) {
+            return;
+        }
+        let solid = |(dest, kind): (&PathKey, &Kind)| (*kind != Kind::Directory).then(|| dest.path().to_owned());
+        let solid: HashSet<PathBuf> = self.inventory.0.iter().filter_map(solid).collect();
+        for dest in self.inventory.0.keys() {
+            if let Some(above) = dest.path().ancestors().skip(1).find(|above| solid.contains(*above)) {
+                self.errors.push(Error::BelowFile { dest: dest.path().to_owned(), above: above.to_owned() });
             }
         }
     }

@@ -64,8 +64,14 @@ pub(crate) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
     };
     let mut problems = reader.problems.into_inner();
     problems.sort_by_key(|(offset, _)| *offset);
-    let problems: Vec<Problem> =
-        problems.into_iter().map(|(offset, (path, message))| Problem::at(text, offset, path, message)).collect();
+    let mut cursor = Cursor::default();
+    let problems: Vec<Problem> = problems
+        .into_iter()
+        .map(|(offset, (path, message))| {
+            let (line, column) = cursor.move_to(text, offset);
+            Problem { line, column, path, message }
+        })
+        .collect();
     match read {
         Some(value) if problems.is_empty() => Ok(value),
         _ => Err(problems),
@@ -75,9 +81,31 @@ pub(crate) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
 impl Problem {
     /// A problem `offset` bytes into `text`.
     pub(crate) fn at(text: &str, offset: usize, path: String, message: String) -> Self {
-        let before = &text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1, path, message }
+        let (line, column) = Cursor::default().move_to(text, offset);
+        Self { line, column, path, message }
+    }
+}
+
+/// Where in a text we are. It only moves on, so that any number of problems costs one pass.
+#[derive(Debug, Default)]
+struct Cursor {
+    offset: usize,
+    /// Both counted from 0 here.
+    line: usize,
+    column: usize,
+}
+
+impl Cursor {
+    /// Line and column of `offset`, which is not before where we are.
+    fn move_to(&mut self, text: &str, offset: usize) -> (usize, usize) {
+        let passed = &text[self.offset..offset];
+        self.line += passed.matches('\n').count();
+        self.column = match passed.rsplit_once('\n') {
+            Some((_, last)) => last.chars().count(),
+            None => self.column + passed.chars().count(),
+        };
+        self.offset = offset;
+        (self.line + 1, self.column + 1)
     }
 }
 

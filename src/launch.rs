@@ -3,6 +3,7 @@
 //! Never does either with a privilege that the service is not to have; the init gives up its own before the service's first step.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use crate::accounts::Starter;
 use crate::capability::CapabilitySet;
@@ -12,6 +13,7 @@ use crate::plan::Service;
 use crate::privileges;
 use crate::start::Sealed;
 use crate::supervisor::{self, Half};
+use crate::sys;
 
 /// Becomes the service; or has a child become it, and gives its exit code when all is over. `announce` is called when there is
 /// nothing left but the exec.
@@ -52,6 +54,17 @@ pub(crate) fn launch(
     }
 }
 
+/// A signal to stop that came while we were at work: the kernel would drop it at the exec, as PID 1 has no handler for it, and
+/// whoever sent it would wait for a service that has not heard it. (Elsewhere it ends us, when it is let through.)
+fn heed_early_stop() -> Result<(), Error> {
+    while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
+        if received.sent && received.signal.is_termination() {
+            return Err(Error::Stopped { signal: received.signal });
+        }
+    }
+    Ok(())
+}
+
 fn become_service(
     service: &Service,
     starter: &Starter,
@@ -61,6 +74,9 @@ fn become_service(
 ) -> Result<Infallible, Error> {
     let unprivileged = privileges::drop_to(service, starter)?;
     let prepared = exec::prepare(service, inherited, &unprivileged)?;
+    if std::process::id() == 1 {
+        heed_early_stop()?;
+    }
     announce();
     exec::exec(&prepared, sealed, &unprivileged)
 }

@@ -129,7 +129,7 @@ pub(crate) struct Login {
 pub(crate) enum Lock {
     /// The service's uid cannot change them.
     Full,
-    /// It holds a capability with which it could.
+    /// It holds a capability with which it could, or may execute its way to root.
     Partial,
     /// They belong to its own uid.
     None,
@@ -177,6 +177,12 @@ impl Plan {
         }
     }
 
+    /// The planned directories.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        let is_directory = |entry: &&Entry| matches!(entry.what, What::Directory(_));
+        self.entries.iter().filter(is_directory).map(|entry| entry.dest.as_path())
+    }
+
     /// The planned directories that will belong to the installer and be closed to others, whatever they are now.
     pub(crate) fn locked_directories(&self, installer: u32) -> BTreeSet<&Path> {
         let locked = |entry: &Entry| match &entry.what {
@@ -201,7 +207,8 @@ impl Service {
         match self.uid {
             // What is installed belongs to the installer, and here the service is just that uid.
             uid if uid == installer => Lock::None,
-            _ if self.capabilities.unlocks_files() => Lock::Partial,
+            // A set-user-ID program would make it root, whose the files are.
+            _ if self.capabilities.unlocks_files() || !self.no_new_privileges => Lock::Partial,
             _ => Lock::Full,
         }
     }
@@ -254,7 +261,9 @@ impl Planning<'_> {
             gid: identity.gid,
             groups: self.groups.clone(),
             credentials_unchanged: false,
-            login: Some(Login { name: identity.name.clone(), home: identity.home.clone() }),
+            // Without root the engine has set the environment up for the user that it started.
+            login: (self.identities.installer == 0 || identity.name.is_some())
+                .then(|| Login { name: identity.name.clone(), home: identity.home.clone() }),
             capabilities: service.capabilities.iter().copied().collect(),
             no_new_privileges: service.no_new_privileges,
             supervised: service.supervise.then(|| manners(service)),
@@ -448,7 +457,7 @@ fn manners(service: &manifest::Service) -> Manners {
         target,
         rewrite,
         expected_exit: service.expected_exit.iter().flatten().map(|status| status.0).collect(),
-        grace: service.stop_grace_seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(seconds.into())),
+        grace: Duration::from_secs(service.stop_grace_seconds.unwrap_or(DEFAULT_GRACE).into()),
     }
 }
 

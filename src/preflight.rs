@@ -12,7 +12,7 @@ use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
 use crate::error::Error;
 use crate::exec;
-use crate::plan::{Directory, Entry, Lock, Plan, Service, What};
+use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, Service, What};
 use crate::state::State;
 use crate::sys;
 use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
@@ -27,7 +27,7 @@ pub(crate) fn first_start(
 ) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
-    errors.extend(own_paths(plan, &[state.path(), manifest]));
+    errors.extend(own_paths(tree, plan, state.path(), manifest));
     errors.extend(destinations(tree, plan));
     errors.extend(foreign_owners(plan, starter));
     errors.extend(capabilities(&plan.service, &plan.entries, starter, Phase::FirstStart));
@@ -48,39 +48,99 @@ pub(crate) fn drop(service: &Service, starter: &Starter) -> Vec<Error> {
     lacking.into_iter().chain(user_namespace(service, &[], starter)).collect()
 }
 
+/// Everything that would stop a restore of the entries at `paths`.
+pub(crate) fn restore(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>, starter: &Starter) -> Vec<Error> {
+    let drifted: Vec<Entry> =
+        plan.entries.iter().filter(|entry| paths.contains(entry.dest.as_path())).cloned().collect();
+    let mut errors = Vec::new();
+    for entry in &drifted {
+        let writable = tree.parent(&entry.dest).and_then(|(dir, _)| dir.check_writable());
+        match writable {
+            Err(TreeError::Io { source, act, path }) if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                let source = TreeError::Io { act, path, source };
+                errors.push(Error::Install { path: entry.dest.clone(), source });
+            }
+            // A directory that drifted may be missing or closed; that is what is going to be mended.
+            _ => {}
+        }
+    }
+    errors.extend(capabilities(&plan.service, &drifted, starter, Phase::FirstStart));
+    errors
+}
+
 /// What keeps the service from being started, apart from what is going to be installed.
 fn service(plan: &Plan) -> Vec<Error> {
+    let service = &plan.service;
     let planned = |path: &Path| {
-        plan.entries.iter().any(|entry| match entry.what {
+        plan.entries.iter().any(|entry| match &entry.what {
             What::Absent => false,
-            What::File(_) => entry.dest == path,
+            // One that the service may not execute is no better than one that is there and it may not.
+            What::File(file) => entry.dest == path && may_execute(service, file.attributes),
             // What is in it, and whether it can be entered, is decided by its new owner and mode.
             What::Directory(_) => path.starts_with(&entry.dest),
         })
     };
-    exec::obstacles(&plan.service, planned)
+    exec::obstacles(service, planned)
 }
 
-/// Entries that would replace or remove what sealinit itself lives by.
-fn own_paths(plan: &Plan, own: &[&Path]) -> Vec<Error> {
-    let state_dir = own[0];
+/// Whether the permissions let the service execute a file with these attributes.
+fn may_execute(service: &Service, attributes: Attributes) -> bool {
+    let bit = match attributes {
+        owned if owned.uid == service.uid => 0o100,
+        shared if service.groups.contains(&shared.gid) => 0o010,
+        _ => 0o001,
+    };
+    attributes.mode & bit != 0
+}
+
+/// Where `path` really is: links in what exists of it resolved, the rest as it stands.
+fn real_path(tree: &Tree, path: &Path) -> PathBuf {
+    let existing = path.ancestors().find_map(|above| Some((above, tree.dir(above).ok()?)));
+    match existing {
+        Some((above, dir)) => dir.path().join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
+    }
+}
+
+/// Entries that would replace, remove or give away what sealinit itself lives by: its state, the manifest, the sources.
+fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: &Path) -> Vec<Error> {
+    let own_state = real_path(tree, state_dir);
+    let own_manifest = real_path(tree, manifest);
     let mut errors = Vec::new();
     for entry in &plan.entries {
-        for path in own {
-            let below = path.strip_prefix(&entry.dest).ok();
-            let hit = match &entry.what {
-                _ if entry.dest.starts_with(state_dir) || entry.dest == **path => true,
-                What::Absent => below.is_some(),
-                What::Directory(Directory { exact: Some(names), .. }) => {
-                    below.and_then(|below| below.iter().next()).is_some_and(|name| !names.contains(name))
-                }
-                _ => false,
-            };
-            if hit {
-                errors.push(Error::OwnPath { path: (*path).to_owned(), dest: entry.dest.clone() });
-                break;
+        let dest = real_path(tree, &entry.dest);
+        let removes = |path: &Path| match (&entry.what, path.strip_prefix(&dest)) {
+            (_, Err(_)) => false,
+            (What::Absent | What::File(_), Ok(_)) => true,
+            (What::Directory(directory), Ok(below)) => match (&directory.exact, below.iter().next()) {
+                (_, None) => true,
+                (Some(names), Some(name)) => !names.contains(name),
+                (None, Some(_)) => false,
+            },
+        };
+        // Whoever can change a directory above the state can take the state away, however well that is locked itself.
+        let gives_away = match &entry.what {
+            What::Directory(directory) => {
+                let Attributes { uid, mode, .. } = directory.attributes;
+                let open = uid != tree.trusted() || mode & 0o022 != 0 || directory.recursive;
+                plan.lock != Lock::None && open && own_state.starts_with(&dest)
             }
-        }
+            _ => false,
+        };
+        let source = |other: &&Entry| match &other.what {
+            What::File(File { origin: Origin::Source(path), .. }) => {
+                entry.what == What::Absent && path.starts_with(&entry.dest)
+            }
+            _ => false,
+        };
+        let hit = if dest.starts_with(&own_state) || removes(&own_state) || gives_away {
+            Some(state_dir.to_owned())
+        } else if removes(&own_manifest) {
+            Some(manifest.to_owned())
+        } else {
+            plan.entries.iter().find(source).map(|other| other.dest.clone())
+        };
+        errors.extend(hit.map(|path| Error::OwnPath { path, dest: entry.dest.clone() }));
     }
     errors
 }
@@ -90,6 +150,8 @@ struct Destinations<'a> {
     plan: &'a Plan,
     /// Planned directories that will be closed to others before anything is put into them.
     taken_over: BTreeSet<&'a Path>,
+    /// All planned directories: one that is closed even to its owner is opened while it is filled.
+    planned: BTreeSet<&'a Path>,
     mount_points: Vec<PathBuf>,
     /// By where they really are.
     seen: BTreeMap<PathBuf, &'a Path>,
@@ -103,6 +165,7 @@ fn destinations(tree: &Tree, plan: &Plan) -> Vec<Error> {
         tree,
         plan,
         taken_over: plan.locked_directories(tree.trusted()),
+        planned: plan.directories().collect(),
         mount_points: mount_points(),
         seen: BTreeMap::new(),
         told: HashSet::new(),
@@ -140,11 +203,18 @@ impl<'a> Destinations<'a> {
         if entry.what == What::Absent && dest.file_name().is_none_or(|name| matches!(dir.look(name), Ok(None))) {
             return Ok(());
         }
-        // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
-        match dir.check_writable() {
-            Err(TreeError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::PermissionDenied && taken_over(existing) => {}
-            checked => checked?,
+        // A directory that is there already is not made, and what is above it may be read-only: a mounted volume.
+        let is_there = match (&entry.what, dest.file_name()) {
+            (What::Directory(_), Some(name)) if is_parent => dir.look(name)?.is_some(),
+            _ => false,
+        };
+        if !is_there {
+            match dir.check_writable() {
+                // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
+                Err(TreeError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::PermissionDenied && self.planned.contains(existing) => {}
+                checked => checked?,
+            }
         }
         if is_parent { self.in_place(entry, &dir) } else { Ok(()) }
     }
@@ -190,6 +260,11 @@ impl<'a> Destinations<'a> {
                         self.errors.push(Error::HardLink { path: dest.to_owned(), found });
                     }
                     let changes = found.attributes != directory.attributes || directory.recursive;
+                    let (me, is) = (self.tree.trusted(), found.attributes.uid);
+                    if changes && me != 0 && is != me {
+                        let dest = dest.to_owned();
+                        self.errors.push(Error::NotOurs { dest, uid, gid, is: me });
+                    }
                     match below.check_writable() {
                         Err(TreeError::Io { source, path, act })
                             if changes && source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>

@@ -9,9 +9,9 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::stat::{SFlag, fstat, makedev};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{
-    Gid, Uid, fchown, getgroups, getresgid, getresuid, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups,
+    Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups,
     setresgid, setresuid, setuid,
 };
 
@@ -89,9 +89,6 @@ fn assert_single_thread() -> Result<(), Error> {
     }
 }
 
-/// The device of /dev/null, mem(4).
-const DEV_NULL: nix::libc::dev_t = makedev(1, 3);
-
 /// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
 /// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
 fn give_stdio(service: &Service, starter: &Starter) {
@@ -101,10 +98,10 @@ fn give_stdio(service: &Service, starter: &Starter) {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
         let Ok(found) = fstat(descriptor) else { continue };
-        // A regular file is the operator's, redirected to; /dev/null is everybody's.
+        // A regular file is the operator's, redirected to; a device that is no terminal is everybody's.
         let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFIFO => true,
-            SFlag::S_IFCHR => found.st_rdev != DEV_NULL,
+            SFlag::S_IFCHR => isatty(descriptor).unwrap_or(false),
             _ => false,
         };
         if is_stream && found.st_uid != service.uid {

@@ -21,7 +21,7 @@ use crate::accounts::{Accounts, Identities, Starter};
 use crate::digest::{Buffer, Digest};
 use crate::error::Error;
 use crate::exec::Inherited;
-use crate::inventory::{Inventory, measure};
+use crate::inventory::{Held, Inventory, measure};
 use crate::launch::launch;
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
@@ -93,6 +93,28 @@ impl From<Error> for Vec<Error> {
     }
 }
 
+/// A manifest's inventory, or what of it cannot be read.
+type ReadInventory = Result<(Inventory, Held), Vec<Error>>;
+
+/// The manifest and what its sources hold, all of one moment: Kubernetes swaps a whole directory by its link `..data`, and files
+/// read before and after would make a configuration that nobody wrote.
+fn read_configuration(path: &Path) -> Result<(Manifest, ReadInventory), Vec<Error>> {
+    const ATTEMPTS: usize = 5;
+    let data = || std::fs::read_link(path.parent().unwrap_or(Path::new("")).join("..data")).ok();
+    let mut attempt = 1;
+    loop {
+        let before = data();
+        let read = Manifest::load(path).map(|manifest| {
+            let inventory = Inventory::read(&manifest);
+            (manifest, inventory)
+        });
+        if attempt == ATTEMPTS || data() == before {
+            return read;
+        }
+        attempt += 1;
+    }
+}
+
 /// Installs and seals the configuration. `interrupted` is the journal of an earlier attempt.
 fn first_start(
     options: &Options,
@@ -102,8 +124,7 @@ fn first_start(
     interrupted: Option<Interrupted>,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
-    let manifest = Manifest::load(&options.manifest)?;
-    let read = Inventory::read(&manifest);
+    let (manifest, read) = read_configuration(&options.manifest)?;
     let resolved =
         Accounts::load(tree).map_err(Vec::from).and_then(|accounts| Identities::resolve(&manifest, &accounts, starter));
     let ((inventory, held), identities) = both(read, resolved)?;
@@ -126,8 +147,8 @@ fn first_start(
     }
 
     state.write_journal(digest)?;
-    install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences_from_installed(tree, &plan)?.into_iter().next() {
+    let installed = install::install(tree, &plan, &held)?;
+    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed)?.into_iter().next() {
         return Err(Error::NotInstalled(drift).into());
     }
     state.write_seal(&Seal { manifest, inventory, identities, arguments: options.command.clone() })?;
@@ -171,8 +192,8 @@ fn later_start(
     let state_name = match plan.on_drift {
         _ if drifts.is_empty() => "verified",
         OnDrift::Refuse => return Err(drifts.into_iter().map(Error::Drift).collect()),
-        // Two promises hold whatever the manifest would put up with: a pinned configuration is the one that runs, and what is
-        // sealed is not the service's to change.
+        // Whatever the manifest would put up with: a pinned configuration is the one that runs, and nobody but root replaces what
+        // is sealed. That an entry itself became the service's is drift that it does put up with, and lock=partial says so.
         OnDrift::Warn if options.pin.is_some() || drifts.iter().any(|drift| opens_lock(drift, &plan)) => {
             return Err(drifts.into_iter().map(Error::Drift).collect());
         }
@@ -182,7 +203,7 @@ fn later_start(
             "verified"
         }
         OnDrift::Restore => {
-            restore(tree, &plan, drifts.clone())?;
+            restore(tree, &plan, starter, drifts.clone())?;
             "restored"
         }
     };
@@ -243,13 +264,13 @@ fn command_drift(options: &Options, seal: &Seal, plan: &Plan) -> Option<Drift> {
     })
 }
 
-/// Whether a difference lets others replace what is sealed, unseen until the next start.
+/// Whether a difference lets others replace what is sealed, or hides whether they have.
 fn opens_lock(drift: &Drift, plan: &Plan) -> bool {
-    plan.lock != Lock::None && drift.attribute == "parent"
+    drift.attribute == verify::UNSEEN || (plan.lock != Lock::None && drift.attribute == "parent")
 }
 
 /// Puts the sealed content back. Nothing is changed unless everything can be.
-fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error>> {
+fn restore(tree: &Tree, plan: &Plan, starter: &Starter, drifts: Vec<Drift>) -> Result<(), Vec<Error>> {
     let paths: BTreeSet<&Path> = drifts.iter().map(|drift| drift.path.as_path()).collect();
     let mut errors = Vec::new();
     let mut restorable: BTreeSet<&Path> = BTreeSet::new();
@@ -269,6 +290,7 @@ fn restore(tree: &Tree, plan: &Plan, drifts: Vec<Drift>) -> Result<(), Vec<Error
             }
         }
     }
+    errors.extend(preflight::restore(tree, plan, &paths, starter));
     let mounts = preflight::mount_points();
     let beyond_us = |drift: &Drift| {
         (drift.attribute != "extra" && !restorable.contains(drift.path.as_path()))

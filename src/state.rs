@@ -188,10 +188,13 @@ impl<'t> State<'t> {
     /// Writes the seal, and with it commits the first start.
     ///
     /// # Errors
-    /// That it cannot be written; then there is none.
+    /// That it cannot be written; then there is none. (Or one that is whole and may not survive a power cut, which is a first start's.)
     pub(crate) fn write_seal(&self, seal: &Seal) -> Result<(), Error> {
         let bytes =
             seal.encode().map_err(|error| Error::Seal { path: self.path.join(SEAL), why: error.to_string() })?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(self.failed(TreeError::TooLarge { path: self.path.join(SEAL), limit: MAX_BYTES }));
+        }
         self.put(SEAL, &bytes)
     }
 

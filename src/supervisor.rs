@@ -19,8 +19,8 @@ use crate::signal::Signal;
 use crate::sys::{self, Change, Received};
 
 /// How long what the service left behind may take to end, unless the operator says otherwise: less than the ten seconds after which
-/// Docker kills.
-pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(8);
+/// Docker kills. In seconds.
+pub(crate) const DEFAULT_GRACE: u32 = 8;
 
 /// How long what was killed may take to be reaped, where we are not PID 1 and it would outlive us.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
@@ -39,7 +39,12 @@ pub(crate) struct Manners {
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { target: SignalTarget::Child, rewrite: BTreeMap::new(), expected_exit: Vec::new(), grace: DEFAULT_GRACE }
+        Self {
+            target: SignalTarget::Child,
+            rewrite: BTreeMap::new(),
+            expected_exit: Vec::new(),
+            grace: Duration::from_secs(DEFAULT_GRACE.into()),
+        }
     }
 }
 

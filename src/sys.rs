@@ -3,6 +3,7 @@
 //! The only module with `unsafe` in it. Never decides anything: each function is one call, and says what the kernel said.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -252,4 +253,19 @@ pub(crate) fn child_change() -> Result<Option<(i32, Change)>, Errno> {
         Change::Ended(code(libc::WEXITSTATUS(status)))
     };
     Ok(Some((pid, change)))
+}
+
+/// Removes the access control lists of an open file or directory (acl(5)), the one that is inherited by what is made in it included.
+pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
+    for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        // SAFETY: the name is a NUL-terminated string that outlives the call.
+        let result = unsafe { libc::fremovexattr(file.as_fd().as_raw_fd(), name.as_ptr()) };
+        match Errno::result(result) {
+            // There is none; the file system has none; a regular file has no default; and where a seccomp profile or
+            // another kernel knows no attributes, there are none.
+            Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }

@@ -15,10 +15,11 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, syncfs, unlinkat};
 
 use crate::acting::ActingAs;
 use crate::escape::escaped;
+use crate::sys;
 
 /// Links in one path, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
@@ -75,6 +76,12 @@ pub(crate) enum TreeError {
         path: PathBuf,
         /// What it is.
         kind: &'static str,
+    },
+    /// A tree that is deeper than any of good faith.
+    #[error("{} is more than {MAX_DEPTH} directories deep; remove it", escaped(path))]
+    TooDeep {
+        /// The path.
+        path: PathBuf,
     },
     /// More than we are ready to read.
     #[error("{} is larger than {limit} bytes; shorten it", escaped(path))]
@@ -195,6 +202,9 @@ pub(crate) struct Dir {
 
 /// How often a leftover of ours is removed before a file is created; more often means that somebody else is at work.
 const CREATE_ATTEMPTS: usize = 2;
+
+/// How deep a tree may be that is removed or given away. Each level is an open directory, and who makes a deeper one means harm.
+const MAX_DEPTH: usize = 200;
 
 impl Dir {
     /// Where it really is, links resolved.
@@ -325,6 +335,8 @@ impl Dir {
         write: impl FnOnce(&mut File) -> Result<(), TreeError>,
     ) -> Result<(), TreeError> {
         let mut file: File = self.create(temporary)?.into();
+        // A directory's default ACL gives rights to a new file that no mode shows. Gone before there is anything to read.
+        sys::remove_acls(&file).map_err(self.failed("cannot remove the access list of", temporary))?;
         let installed = write(&mut file).and_then(|()| self.place_file(&file, name, temporary, attributes));
         if installed.is_err() {
             let _ = self.unlink(temporary);
@@ -374,25 +386,42 @@ impl Dir {
 
     /// Removes `name`, whatever it is, and all that is in it; links are removed, not followed. Nothing there is no error.
     pub(crate) fn remove_all(&self, name: &OsStr) -> Result<(), TreeError> {
+        self.remove_below(name, MAX_DEPTH)
+    }
+
+    fn remove_below(&self, name: &OsStr, depth: usize) -> Result<(), TreeError> {
         match self.look(name)? {
             None => Ok(()),
             Some(facts) if facts.kind != FileKind::Directory => self.unlink(name),
             Some(_) => {
-                let fd = self
-                    .open(name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
-                    .map_err(self.failed("cannot open", name))?;
-                let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
+                let mut dir = self.open_child(name, depth)?;
                 // Another file system is a volume, and its files are not this container's to remove.
-                if facts.device != self.facts.device {
+                if dir.facts.device != self.facts.device {
                     return Err(self.failed("cannot remove", name)(Errno::EBUSY));
                 }
-                let dir = Self { fd, path: self.path.join(name), facts, parent: None };
+                // A directory may be closed even to its owner, as whom we act in it.
+                let found = dir.facts.attributes;
+                if found.mode & 0o700 != 0o700 {
+                    dir.set_attributes(Attributes { uid: geteuid().as_raw(), mode: 0o700, ..found })?;
+                    dir = self.open_child(name, depth)?;
+                }
                 for child in dir.names()? {
-                    dir.remove_all(&child)?;
+                    dir.remove_below(&child, depth - 1)?;
                 }
                 self.unlink_with(name, UnlinkatFlags::RemoveDir)
             }
         }
+    }
+
+    /// Opens a directory on the way down.
+    fn open_child(&self, name: &OsStr, depth: usize) -> Result<Self, TreeError> {
+        if depth == 0 {
+            return Err(TreeError::TooDeep { path: self.path.join(name) });
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let fd = self.open(name, flags, Mode::empty()).map_err(self.failed("cannot open", name))?;
+        let facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
+        Ok(Self { fd, path: self.path.join(name), facts, parent: None })
     }
 
     /// Makes the directory `name`.
@@ -412,19 +441,25 @@ impl Dir {
         file.sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
     }
 
-    /// Gives all that is below to `uid` and `gid`, changing only what differs and following no link.
+    /// Gives all that is below to `uid` and `gid`, changing only what differs, following no link and entering no other file system.
     ///
     /// # Errors
     /// What a call says, or [`Errno::EMLINK`] for a file with another hard link, which may be anywhere.
-    pub(crate) fn give_below(self: &Rc<Self>, uid: u32, gid: u32) -> Result<(), TreeError> {
+    pub(crate) fn give_below(&self, uid: u32, gid: u32) -> Result<(), TreeError> {
+        self.give(uid, gid, MAX_DEPTH)?;
+        // No file of these was opened, so none was synced; and nothing would be given again after a power cut.
+        syncfs(self.reopen()?).map_err(|errno| TreeError::io("cannot sync", &self.path, errno))
+    }
+
+    fn give(&self, uid: u32, gid: u32, depth: usize) -> Result<(), TreeError> {
         for name in self.names()? {
             let Some(facts) = self.look(&name)? else { continue };
+            if facts.device != self.facts.device {
+                continue;
+            }
             if facts.kind == FileKind::Directory {
-                let dir = self.open_dir(&name).map_err(self.failed("cannot open", &name))?;
                 // The directory itself last: until then it is ours to enter.
-                if let Some(dir) = dir {
-                    dir.give_below(uid, gid)?;
-                }
+                self.open_child(&name, depth)?.give(uid, gid, depth - 1)?;
             }
             if (facts.attributes.uid, facts.attributes.gid) == (uid, gid) || facts.kind == FileKind::Device {
                 continue;
@@ -435,19 +470,26 @@ impl Dir {
             if facts.kind != FileKind::Directory && facts.links > 1 {
                 return Err(self.failed("cannot give away", &name)(Errno::EMLINK));
             }
-            nix::unistd::fchownat(&fd, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH)
+            let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            nix::unistd::fchownat(&fd, c"", owner, group, AtFlags::AT_EMPTY_PATH)
                 .map_err(self.failed("cannot give away", &name))?;
         }
         Ok(())
     }
 
     /// The first file below that has another hard link and is not yet `uid`'s and `gid`'s.
-    pub(crate) fn hard_link_below(self: &Rc<Self>, uid: u32, gid: u32) -> Result<Option<PathBuf>, TreeError> {
+    pub(crate) fn hard_link_below(&self, uid: u32, gid: u32) -> Result<Option<PathBuf>, TreeError> {
+        self.hard_link(uid, gid, MAX_DEPTH)
+    }
+
+    fn hard_link(&self, uid: u32, gid: u32, depth: usize) -> Result<Option<PathBuf>, TreeError> {
         for name in self.names()? {
             let Some(facts) = self.look(&name)? else { continue };
+            if facts.device != self.facts.device {
+                continue;
+            }
             if facts.kind == FileKind::Directory {
-                let dir = self.open_dir(&name).map_err(self.failed("cannot open", &name))?;
-                if let Some(found) = dir.map(|dir| dir.hard_link_below(uid, gid)).transpose()?.flatten() {
+                if let Some(found) = self.open_child(&name, depth)?.hard_link(uid, gid, depth - 1)? {
                     return Ok(Some(found));
                 }
             } else if facts.links > 1 && (facts.attributes.uid, facts.attributes.gid) != (uid, gid) {
@@ -638,6 +680,7 @@ impl Tree {
         parent.make_dir(name, mode)?;
         parent.sync()?;
         let dir = self.dir(path)?;
+        sys::remove_acls(dir.reopen()?).map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
         // Below a set-group-ID directory a new one inherits group and bit.
         let gid = if self.trusted == 0 { 0 } else { getegid().as_raw() };
         dir.set_attributes(Attributes { uid: self.trusted, gid, mode })?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Buffer;
 use crate::error::Error;
 use crate::escape::escaped;
+use crate::install::Installed;
 use crate::inventory::{Content, measure};
 use crate::plan::{Directory, Entry, File, Lock, Plan, What};
 use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
@@ -27,6 +28,9 @@ pub(crate) struct Drift {
     /// What is there.
     pub(crate) found: String,
 }
+
+/// The attribute of what could not be looked at, where something else has drifted.
+pub(crate) const UNSEEN: &str = "unseen";
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,8 +51,8 @@ pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error>
 ///
 /// # Errors
 /// As [`differences`].
-pub(crate) fn differences_from_installed(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
-    compare(tree, plan, |_| true)
+pub(crate) fn differences_from_installed(tree: &Tree, plan: &Plan, installed: &Installed) -> Result<Vec<Drift>, Error> {
+    compare(tree, plan, |entry| !installed.kept.contains(&entry.dest))
 }
 
 fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<Vec<Drift>, Error> {
@@ -60,17 +64,27 @@ fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<V
         unsafe_parent: None,
         buffer: Buffer::new(),
     };
-    let mut failed = None;
+    let mut unseen = Vec::new();
     for entry in plan.entries.iter().filter(|entry| which(entry)) {
         if let Err(source) = verifying.entry(entry) {
-            failed = failed.or(Some(Error::Measure { path: entry.dest.clone(), source }));
+            unseen.push((entry.dest.clone(), source));
         }
     }
-    match failed {
-        // What drifted is why we cannot look, more often than not; it is told rather than that.
-        Some(error) if verifying.drifts.is_empty() => Err(error),
-        _ => Ok(verifying.drifts),
+    let mut drifts = verifying.drifts;
+    if drifts.is_empty() {
+        return match unseen.into_iter().next() {
+            Some((path, source)) => Err(Error::Measure { path, source }),
+            None => Ok(drifts),
+        };
     }
+    // What drifted is why we cannot look, more often than not: it is told with that, and before it.
+    drifts.extend(unseen.into_iter().map(|(path, source)| Drift {
+        path,
+        attribute: UNSEEN,
+        expected: "to be looked at".into(),
+        found: source.to_string(),
+    }));
+    Ok(drifts)
 }
 
 struct Verifying<'a> {

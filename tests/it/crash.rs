@@ -152,7 +152,7 @@ pub(crate) fn writes(call: &str) -> bool {
 }
 
 /// Every point at which a start is to be killed: a call's name, and how often it was called before, plus one.
-fn kill_points(calls: &[String]) -> Vec<(String, usize)> {
+pub(crate) fn kill_points(calls: &[String]) -> Vec<(String, usize)> {
     let mut count = BTreeMap::new();
     let mut points = Vec::new();
     for call in calls {
@@ -187,7 +187,7 @@ pub(crate) fn comparable(tree: Tree) -> Tree {
 }
 
 /// Promise 3: no half-written file is ever visible under its final name, and no file is ever more readable than its final mode.
-fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
+pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
     for (path, object) in &now.0 {
         let is = format!("{} {object}", path.display());
         if path.starts_with("/var/lib/sealinit") {

@@ -250,10 +250,7 @@ fn survives(system: &FileSystem) {
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
         let copy = cut(&sandbox, system, &images, &pristine, &name, &[&trace, &inject]);
         let next = start_from(&sandbox, system, &copy, &at);
-        let code = next.exit_code();
-        if code != 0 {
-            panic!("{at}: {:?}", next.code(code));
-        }
+        assert_eq!(next.exit_code(), 0, "{at}");
         let next = next.success();
         assert_eq!(next.stdout, golden, "{at}");
         *states.lock().unwrap().entry(next.state()).or_insert(0) += 1;

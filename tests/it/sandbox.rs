@@ -607,6 +607,15 @@ impl Start {
         self.code.unwrap_or_else(|| panic!("there is no exit code: {self:?}"))
     }
 
+    /// The exit code, for a test that lets it be any of these.
+    #[track_caller]
+    pub(crate) fn one_of(&self, codes: &[i32]) -> i32 {
+        let code = self.exit_code();
+        let Self { description, stdout, stderr, .. } = self;
+        assert!(codes.contains(&code), "{code} is none of {codes:?}\n--- {description}\n{stdout}\n---\n{stderr}");
+        code
+    }
+
     /// The service did not run for this reason, but what had been begun may be left on the disk.
     #[track_caller]
     pub(crate) fn failed(self, code: i32, reason: &str) -> Outcome {

@@ -1,0 +1,51 @@
+//! Killed once, resumed, and killed again: at every system call of the second attempt too.
+
+use crate::crash::{assert_sound, calls_of, comparable, for_each, image, kill_points, name_of, needs_strace, strace};
+use crate::sandbox::{JOURNAL, Launch, SEAL, Sandbox};
+
+fn killed<'a>(sandbox: &'a Sandbox, call: &str, nth: usize) -> Launch<'a> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
+    strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject])
+}
+
+/// Promise 3, of a first start that was interrupted before: a crash loop makes progress or does no harm.
+#[test]
+fn promise_3_a_resumed_start_can_be_killed_at_every_system_call() {
+    let Some(golden) = needs_strace() else { return };
+    image(&golden);
+    let before = golden.tree();
+    let calls = calls_of(&golden);
+    let after = comparable(golden.tree());
+    // In the middle of its work: some files are in their places, and one is about to be.
+    let renames = calls.iter().filter(|call| name_of(call) == "renameat").count();
+    let interrupt = |sandbox: &Sandbox| {
+        let output = killed(sandbox, "renameat", renames / 2).output();
+        assert!(output.stdout.is_empty() && sandbox.exists(JOURNAL) && !sandbox.exists(SEAL), "{output:?}");
+    };
+    let twin = golden.another();
+    image(&twin);
+    interrupt(&twin);
+    assert_eq!(twin.temporaries().len(), 1, "it was interrupted in the middle");
+    let points = kill_points(&calls_of(&twin));
+    after.assert_equals(&comparable(twin.tree()));
+    assert!(points.len() > 40, "a resumed start makes more system calls than {}", points.len());
+
+    for_each(&points, |(name, nth)| {
+        let at = format!("resumed, and killed on entry to {name} number {nth}");
+        let sandbox = golden.another();
+        image(&sandbox);
+        interrupt(&sandbox);
+        let output = killed(&sandbox, name, *nth).output();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{at}: the service ran");
+        let now = sandbox.tree();
+        assert_sound(&now, &before, &after);
+        let sealed = sandbox.exists(SEAL);
+        if sealed {
+            after.assert_equals(&comparable(now.without(&[JOURNAL])));
+        }
+        let next = sandbox.start().success();
+        assert_eq!(next.state(), if sealed { "verified" } else { "resumed" }, "{at}");
+        after.assert_equals(&comparable(sandbox.tree()));
+        assert!(sandbox.temporaries().is_empty(), "{at}");
+    });
+}
