@@ -193,6 +193,11 @@ pub(crate) enum Error {
     SetgroupsDenied,
 
     #[error(
+        "cannot have {groups} groups: a process has at most {limit}; name the group, user:group, to have no memberships"
+    )]
+    TooManyGroups { groups: usize, limit: usize },
+
+    #[error(
         "cannot install {}: {} is sealinit's own, and would be replaced or removed; choose another destination or --state-dir",
         escaped(dest),
         escaped(path)
@@ -289,6 +294,7 @@ impl Error {
             | Self::Capabilities { .. }
             | Self::NotMapped { .. }
             | Self::SetgroupsDenied
+            | Self::TooManyGroups { .. }
             | Self::Drop { .. }
             | Self::NotDropped { .. } => exit_code::PRIVILEGE,
             Self::ManifestRead { .. }

@@ -112,7 +112,9 @@ fn why_not(errno: Errno, uid: u32) -> String {
 fn environment(service: &Service) -> BTreeMap<OsString, OsString> {
     let inherited = std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(OWN_PREFIX));
     let mut environment: BTreeMap<OsString, OsString> = inherited.collect();
-    if let Some(Login { name, home }) = &service.login {
+    if let Some(Login { name, home, replaces }) = &service.login
+        && (*replaces || !environment.contains_key(OsStr::new("HOME")))
+    {
         // The engine sets HOME for the user that it starts, which is not the service.
         let home = home.as_deref().filter(|home| !home.is_empty()).unwrap_or("/");
         environment.insert("HOME".into(), home.into());

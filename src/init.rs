@@ -92,7 +92,7 @@ pub(crate) fn init(options: Options) -> Result<u8, Vec<Error>> {
             Some(identity) => identity.supplementary.iter().copied().chain([identity.gid]).collect(),
             None => starter.groups.iter().copied().collect(),
         },
-        login: identity.map(|identity| Login { name: identity.name, home: identity.home }),
+        login: identity.map(|identity| Login { name: identity.name, home: identity.home, replaces: true }),
         capabilities: CapabilitySet::EMPTY,
         no_new_privileges: true,
         supervised: Some(options.manners),

@@ -1,6 +1,6 @@
 //! sealinit: a static, configure-once init for containers.
 //!
-//! The program is the product; this library is how its parts and its tests reach each other. Read [`start`](mod@start) first:
+//! The program is the product; this library is how its parts and its tests reach each other. Read `start` first:
 //! the pipeline is there from top to bottom.
 
 use std::io::Write;

@@ -24,7 +24,7 @@ const DEFAULT_COPIED_DIRECTORY_MODE: u32 = 0o550;
 const DEFAULT_OWN_DIRECTORY_MODE: u32 = 0o750;
 
 /// `NGROUPS_MAX` of linux/limits.h; the primary group is one of them.
-const MAX_GROUPS: usize = 65_536;
+pub(crate) const MAX_GROUPS: usize = 65_536;
 
 /// What a start is to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,8 @@ pub(crate) struct Service {
 pub(crate) struct Login {
     pub(crate) name: Option<String>,
     pub(crate) home: Option<String>,
+    /// Whether they take the place of what the environment says already.
+    pub(crate) replaces: bool,
 }
 
 /// How well the sealed files are locked against the service.
@@ -262,8 +264,12 @@ impl Planning<'_> {
             groups: self.groups.clone(),
             credentials_unchanged: false,
             // Without root the engine has set the environment up for the user that it started.
-            login: (self.identities.installer == 0 || identity.name.is_some())
-                .then(|| Login { name: identity.name.clone(), home: identity.home.clone() }),
+            login: Some(Login {
+                name: identity.name.clone(),
+                home: identity.home.clone(),
+                // Without root the engine has set the environment up for the user that it started.
+                replaces: self.identities.installer == 0 || identity.name.is_some(),
+            }),
             capabilities: service.capabilities.iter().copied().collect(),
             no_new_privileges: service.no_new_privileges,
             supervised: service.supervise.then(|| manners(service)),

@@ -12,7 +12,7 @@ use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
 use crate::error::Error;
 use crate::exec;
-use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, Service, What};
+use crate::plan::{Directory, Entry, File, Lock, MAX_GROUPS, Origin, Plan, Service, What};
 use crate::state::State;
 use crate::sys;
 use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
@@ -44,6 +44,10 @@ pub(crate) fn later_start(plan: &Plan, starter: &Starter) -> Vec<Error> {
 
 /// What keeps this process from having the credentials of `service`, when there is nothing to install.
 pub(crate) fn drop(service: &Service, starter: &Starter) -> Vec<Error> {
+    let groups = service.groups.len();
+    if groups > MAX_GROUPS {
+        return vec![Error::TooManyGroups { groups, limit: MAX_GROUPS }];
+    }
     let lacking = capabilities(service, &[], starter, Phase::LaterStart);
     lacking.into_iter().chain(user_namespace(service, &[], starter)).collect()
 }

@@ -235,7 +235,8 @@ fn modules_import_only_what_their_place_allows() {
         ("inventory", &["tree", "sys", "plan", "accounts", "state"]),
         ("plan", &["sys", "state", "seal", "install", "verify", "preflight", "privileges"]),
         // What decides does not do, and what does not decide.
-        ("verify", &["install", "state", "seal", "privileges"]),
+        // (verify knows install's proof of what was installed, no act of it.)
+        ("verify", &["state", "seal", "privileges"]),
         ("preflight", &["install", "privileges", "seal", "verify"]),
         ("install", &["manifest", "accounts", "seal", "state", "verify", "preflight"]),
         ("tree", &["plan", "manifest", "install", "verify", "state"]),

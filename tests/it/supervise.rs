@@ -895,6 +895,21 @@ fn an_init_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing() {
     }
 }
 
+/// Both processes drop, and where neither can, one speaks.
+#[test]
+fn a_drop_that_fails_in_both_processes_is_said_once() {
+    if needs_strace().is_none() {
+        return;
+    }
+    for call in ["setresuid", "setresgid", "capset"] {
+        let Some(sandbox) = service(&["sh", "-c", "echo ran"]) else { return };
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=EPERM:when=1+"));
+        let start = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).start();
+        let outcome = start.failed(77, call);
+        assert_eq!(outcome.errors().len(), 1, "{call}: {outcome:?}");
+    }
+}
+
 #[test]
 fn what_lacks_is_said_before_anything_is_written() {
     let Some(sandbox) = service(&["true"]) else { return };

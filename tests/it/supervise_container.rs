@@ -170,6 +170,7 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
     let _ = Image::nginx();
     for (number, options) in ["", "--init", "--user 33:33 --cap-drop ALL"].into_iter().enumerate() {
         let user: &[&str] = if options.starts_with("--user") { &[] } else { &["--user", "www-data"] };
+        let name = Named(format!("sealinit-test-terminal-{number}-{}", std::process::id()));
         // The kernel tells changes of the size to whose terminal it is.
         let mut docker = Command::new("setsid");
         docker
@@ -221,6 +222,15 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
         terminal.asks("echo alive-$((6 * 7))", "alive-42");
         terminal.keys("exit 7\n");
         terminal.running.end().code(7);
+    }
+}
+
+/// A container that is gone with its terminal, and at the end of a test that has failed.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "--force", &self.0]).output();
     }
 }
 
