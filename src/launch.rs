@@ -2,6 +2,7 @@
 //!
 //! Never does either with a privilege that the service is not to have; the init gives up its own before the service's first step.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -32,13 +33,22 @@ pub(crate) fn launch(
     };
     match supervisor::split()? {
         Half::Service(turn) => {
+            // Nothing is said and nothing run before it is this process's turn. What went wrong in both, PID 1 has said.
+            let turn = Cell::new(Some(turn));
+            let wait = || match turn.take() {
+                Some(turn) if !turn.comes() => std::process::exit(exit_code::PRIVILEGE.into()),
+                _ => {}
+            };
             let announce_in_turn = || {
-                if !turn.comes() {
-                    std::process::exit(exit_code::PRIVILEGE.into());
-                }
+                wait();
                 announce();
             };
-            become_service(service, starter, inherited, sealed, announce_in_turn).map(|never| match never {})
+            let error = match become_service(service, starter, inherited, sealed, announce_in_turn) {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            wait();
+            Err(error)
         }
         Half::Init(child) => {
             // The same uid, so that no CAP_KILL is needed to signal the service; and nothing else, whatever the service keeps.
