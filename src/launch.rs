@@ -35,9 +35,10 @@ pub(crate) fn launch(
         Half::Service(turn) => {
             // Nothing is said and nothing run before it is this process's turn. What went wrong in both, PID 1 has said.
             let turn = Cell::new(Some(turn));
-            let wait = || match turn.take() {
-                Some(turn) if !turn.comes() => std::process::exit(exit_code::PRIVILEGE.into()),
-                _ => {}
+            let wait = || {
+                if turn.take().is_some_and(|turn| !turn.comes()) {
+                    std::process::exit(exit_code::PRIVILEGE.into());
+                }
             };
             let announce_in_turn = || {
                 wait();
