@@ -315,7 +315,7 @@ fn a_signal_before_the_exec_ends_what_would_be_the_service() {
     manifest["service"]["stop_grace_seconds"] = json!(0);
     sandbox.one_file(&[]).manifest(&manifest);
     // Counted for each process: the child's first.
-    let slowly = "inject=execve:delay_enter=2000000:when=1";
+    let slowly = "inject=execve:delay_enter=5000000:when=1";
     let running = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", "trace=execve", "-e", slowly]).running();
     running.until("nothing is left but the exec", || running.stderr().contains(" state=sealed"));
     assert_eq!(running.signal(15).stdout(), "");

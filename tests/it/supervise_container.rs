@@ -186,6 +186,7 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
                 "--label",
                 "sealinit.test",
             ])
+            .args(["--name", &name.0])
             .args(options.split_whitespace())
             .args(BARE.split_whitespace())
             .args(["sealinit-test:nginx-light", "init"])
