@@ -221,9 +221,14 @@ fn end_the_rest(grace: Duration) {
     if nobody_left() {
         return;
     }
-    signal_the_rest(Signal::TERM);
+    // A second Ctrl-C is for us: the group that had the terminal is gone.
+    let _ = tcsetpgrp(std::io::stdin(), getpgrp());
+    if !signal_the_rest(Signal::TERM) {
+        // Root's, left by `docker exec`: not ours to signal, and not ours to wait for.
+        return;
+    }
     signal_the_rest(Signal::CONT); // whoever is stopped must be able to hear it
-    let impatient = |received: Received| received.sent && received.signal.is_termination();
+    let impatient = |received: Received| received.signal.is_termination();
     if wait_for_the_rest(grace, impatient) {
         return;
     }
@@ -266,14 +271,13 @@ fn nobody_left() -> bool {
     }
 }
 
-fn signal_the_rest(signal: Signal) {
+/// Sends `signal` to all that is left; false if there is nobody whom we may send it.
+fn signal_the_rest(signal: Signal) -> bool {
     if std::process::id() == 1 {
-        let _ = sys::send(-1, signal);
-        return;
+        return sys::send(-1, signal).is_ok();
     }
-    for pid in descendants() {
-        let _ = sys::send(pid, signal);
-    }
+    let reached = descendants().into_iter().filter(|pid| sys::send(*pid, signal).is_ok());
+    reached.count() > 0
 }
 
 /// All processes below this one, as far as /proc tells.

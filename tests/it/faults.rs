@@ -3,13 +3,12 @@
 //! Which calls there are is read from an undisturbed start (see [`crash`](crate::crash)). Equal calls are one *site*: the same name
 //! with the same files and flags. Of each site the first and the last call is failed with every error, and the middle one with one
 //! of them. That reaches one directory in preflight, verification and installation and leaves out the tenth look at it: all calls
-//! times all errors take five times as long and reach no other line of the code. What came of it is a table, written to `faults-*.txt` in Cargo's temporary directory
-//! (`target/tmp`) and printed: `cargo test --test it faults:: -- --nocapture`.
+//! times all errors take five times as long and reach no other line of the code. What came of it is a table for each kind of start,
+//! `target/*/tmp/faults-*.txt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -240,7 +239,7 @@ impl Table {
         rows.get(&(call.into(), error.into())).map_or_else(BTreeSet::new, |row| row.keys().cloned().collect())
     }
 
-    /// Writes it where it can be read, and prints it.
+    /// Writes it where it can be read.
     fn publish(&self, name: &str) {
         let mut text = format!("{:<14} {:<10} outcome (how often)\n", "call", "error");
         for ((call, error), outcomes) in self.0.lock().unwrap().iter() {
@@ -249,8 +248,6 @@ impl Table {
             writeln!(text, "{call:<14} {error:<10} {}", outcomes.join(", ")).unwrap();
         }
         fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{name}.txt")), &text).unwrap();
-        // With the message of a failed test, or under --nocapture.
-        let _ = writeln!(std::io::stdout(), "{name}\n{text}");
     }
 }
 
