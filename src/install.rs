@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Buffer, Hasher};
 use crate::error::Error;
-use crate::inventory::{Content, Held};
+use crate::inventory::{Content, Held, measure};
 use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
 use crate::source;
 use crate::tree::{Attributes, Dir, Facts, FileKind, Tree, TreeError, write_all};
@@ -231,9 +232,19 @@ fn place(dir: &Dir, name: &OsStr, dest: &Path, file: &File, held: &Held) -> Resu
                     }
                 })
             }
-        }
+        }?;
+        // Under its final name the next start would take it for the service's own, whole or torn.
+        if file.mutable { reread(temporary, dest, file.content) } else { Ok(()) }
     });
     installed.map_err(|source| stopped.unwrap_or(Error::Install { path: dest.to_owned(), source }))
+}
+
+/// Compares what the disk says with what was written, while nobody sees it yet.
+fn reread(file: &mut std::fs::File, path: &Path, expected: Content) -> Result<(), TreeError> {
+    let failed = |source| TreeError::Io { act: "cannot read back", path: path.to_owned(), source };
+    file.rewind().map_err(failed)?;
+    let found = measure(file, &mut Buffer::new()).map_err(failed)?;
+    if found == expected { Ok(()) } else { Err(failed(io::Error::other("the disk holds something else"))) }
 }
 
 /// Why a copy failed: for what is read or for what is written.
