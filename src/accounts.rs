@@ -223,6 +223,14 @@ impl Identities {
     /// # Errors
     /// Every name that is unknown, and a service user that `starter` cannot become.
     pub(crate) fn resolve(manifest: &Manifest, accounts: &Accounts, starter: &Starter) -> Result<Self, Vec<Error>> {
+        match Self::draft(manifest, accounts, starter) {
+            (Some(identities), errors) if errors.is_empty() => Ok(identities),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// As [`Self::resolve`], and what could be resolved where not everything could: nothing where it is not known who the service is.
+    pub(crate) fn draft(manifest: &Manifest, accounts: &Accounts, starter: &Starter) -> (Option<Self>, Vec<Error>) {
         let mut resolver =
             Resolver { manifest, accounts, users: BTreeMap::new(), groups: BTreeMap::new(), errors: vec![] };
         let service = resolver.service(starter);
@@ -234,10 +242,7 @@ impl Identities {
             resolver.owners(&format!("$.directories[{index}]"), owner, group);
         }
         let Resolver { users, groups, errors, .. } = resolver;
-        match service {
-            Some(service) if errors.is_empty() => Ok(Self { installer: starter.uid, service, users, groups }),
-            _ => Err(errors),
-        }
+        (service.map(|service| Self { installer: starter.uid, service, users, groups }), errors)
     }
 
     /// What in these identities, read from a seal, is not what `manifest` says. A name cannot be checked this way; an id, and that root

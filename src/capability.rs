@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::escape::escaped;
 use crate::json::{FromJson, Value, nearest};
+use crate::schema::Definitions;
 
 /// `capabilities(7)`, in the kernel's numbering: the place in the list is the number.
 const NAMES: [&str; 41] = [
@@ -101,6 +102,11 @@ impl FromJson for Capability {
                 value.problem(format!("\"{}\" is no capability; {hint}", escaped(&text)))
             }
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        let names = NAMES.iter().flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
+        serde_json::json!({"enum": names.collect::<Vec<_>>()})
     }
 }
 

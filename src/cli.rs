@@ -6,14 +6,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::digest::Digest;
+use crate::forecast;
 use crate::init::{self, UserSpec};
 use crate::log::{LogFormat, LogLevel};
 use crate::manifest::SignalTarget;
+use crate::rehearsal;
+use crate::report::Format;
 use crate::signal::{Signal, no_such_signal};
 use crate::supervisor::{DEFAULT_GRACE, Manners};
+use crate::verification;
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
 /// becomes the service; verifies the seal at every later start, or refuses to run.
@@ -30,6 +34,16 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a command with signals, reaping and a proven privilege drop, without any configuration
     Init(Init),
+    /// Compare the disk with the seal: for health checks, probes and cron jobs, or from the host
+    Verify(Verify),
+    /// Would a first start succeed here? Tells all that would stop it, and writes nothing
+    Check(Check),
+    /// Tell what a start would do now, entry by entry
+    Plan(Plan),
+    /// Print the manifest's JSON Schema (2020-12), for editors and CI
+    Schema,
+    /// Print what is sealed: when, by which version, digest and entries
+    Status(Status),
     /// Print the digest of a manifest and all that it names: on any host, as any user, without the image
     Digest(DigestOf),
 }
@@ -94,6 +108,134 @@ fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
     let (from, to) = text.split_once('=').ok_or("write FROM=TO, such as TERM=QUIT")?;
     let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
     Ok((signal(from)?, if to.is_empty() { None } else { Some(signal(to)?) }))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    state: StateOption,
+    /// The digest that must have been sealed
+    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    pin: Option<Digest>,
+    #[command(flatten)]
+    pub(crate) report: ReportOption,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+impl From<Verify> for verification::Options {
+    fn from(verify: Verify) -> Self {
+        Self { root: verify.root.root, state_dir: verify.state.state_dir, pin: verify.pin }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    manifest: ManifestOption,
+    #[command(flatten)]
+    state: StateOption,
+    /// The digest that the configuration must have
+    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    pin: Option<Digest>,
+    /// Take warnings for problems
+    #[arg(long)]
+    strict: bool,
+    /// How to print what was found
+    #[arg(long, default_value = "text")]
+    pub(crate) format: CheckFormat,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    /// The command that would be run instead of the manifest's (CMD)
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl From<Check> for rehearsal::Options {
+    fn from(check: Check) -> Self {
+        Self {
+            root: check.root.root,
+            manifest: check.manifest.manifest,
+            state_dir: check.state.state_dir,
+            pin: check.pin,
+            command: check.command,
+            strict: check.strict,
+        }
+    }
+}
+
+/// How `check` prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object on one line.
+    Json,
+    /// `JUnit` XML, which CI systems show.
+    Junit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    manifest: ManifestOption,
+    #[command(flatten)]
+    state: StateOption,
+    /// The digest that the configuration must have
+    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    pin: Option<Digest>,
+    /// Show how the contents of text files differ; never those of secrets
+    #[arg(long)]
+    diff: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportOption,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    /// The command that would be run instead of the manifest's (CMD)
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl From<Plan> for forecast::Options {
+    fn from(plan: Plan) -> Self {
+        Self {
+            manifest: plan.manifest.manifest,
+            state_dir: plan.state.state_dir,
+            pin: plan.pin,
+            command: plan.command,
+            diff: plan.diff,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) root: RootOption,
+    #[command(flatten)]
+    pub(crate) state: StateOption,
+    #[command(flatten)]
+    pub(crate) report: ReportOption,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RootOption {
+    /// The container's root directory, seen from the host: /proc/PID/root, or a mounted image
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportOption {
+    /// How to print what was found
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

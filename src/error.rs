@@ -16,6 +16,8 @@ use crate::verify::Drift;
 
 /// The exit codes, as documented in the README.
 pub(crate) mod exit_code {
+    /// What `verify` and `check` found.
+    pub(crate) const FOUND: u8 = 1;
     /// A source is missing or unreadable (`EX_NOINPUT` of sysexits.h).
     pub(crate) const SOURCE: u8 = 66;
     /// A user or group is unknown (`EX_NOUSER`).
@@ -38,6 +40,8 @@ pub(crate) mod exit_code {
     pub(crate) const PIN: u8 = 82;
     /// The first start of another configuration was interrupted.
     pub(crate) const INTERRUPTED: u8 = 83;
+    /// The service's own check failed.
+    pub(crate) const CHECK: u8 = 84;
     /// The service cannot be executed (env(1), sh).
     pub(crate) const NOT_EXECUTABLE: u8 = 126;
     /// The service was not found.
@@ -179,6 +183,12 @@ pub(crate) enum Error {
     #[error("cannot keep state in {}: {source}", escaped(path))]
     State { path: PathBuf, source: TreeError },
 
+    #[error("cannot look at the seal in {}: {source}; ask as the user that sealed (docker exec --user)", escaped(path))]
+    StateLook { path: PathBuf, source: TreeError },
+
+    #[error("cannot look below {}: {source}; correct --root", escaped(path))]
+    Root { path: PathBuf, source: TreeError },
+
     #[error("cannot keep state in {}: another sealinit is at work there; wait for it to end", escaped(path))]
     StateBusy { path: PathBuf },
 
@@ -261,6 +271,20 @@ pub(crate) enum Error {
     #[error("cannot supervise the service: {step}: {source}; the service was not started")]
     Supervise { step: &'static str, source: nix::Error },
 
+    #[error("the service's check {} failed: {how}; nothing was sealed, correct the configuration", escaped(command))]
+    CheckFailed {
+        command: OsString,
+        how: String,
+        /// The end of what it printed, a line each.
+        output: Vec<String>,
+    },
+
+    #[error("the service's check cannot be run: {0}")]
+    CheckNotRunnable(Box<Error>),
+
+    #[error("cannot run the service's check: {step}: {source}; nothing was sealed")]
+    Trial { step: &'static str, source: nix::Error },
+
     #[error("cannot write to standard output: {source}")]
     Output { source: io::Error },
 }
@@ -283,9 +307,12 @@ impl Error {
             | Self::HardLink { .. } => exit_code::INSTALL,
             Self::State { .. }
             | Self::StateBusy { .. }
+            | Self::StateLook { .. }
+            | Self::Root { .. }
             | Self::Measure { .. }
             | Self::NotInstalled(_)
             | Self::Supervise { .. }
+            | Self::Trial { .. }
             | Self::Output { .. } => exit_code::STATE,
             Self::NotRoot { .. }
             | Self::OtherStarter { .. }
@@ -308,6 +335,7 @@ impl Error {
             Self::Seal { .. } => exit_code::SEAL,
             Self::Pin { .. } => exit_code::PIN,
             Self::Interrupted { .. } => exit_code::INTERRUPTED,
+            Self::CheckFailed { .. } | Self::CheckNotRunnable(_) => exit_code::CHECK,
             Self::ServiceNotExecutable { .. } | Self::WorkingDir { .. } => exit_code::NOT_EXECUTABLE,
             Self::ServiceNotFound { .. } => exit_code::NOT_FOUND,
             Self::Stopped { signal } => 128 + signal.0,

@@ -23,7 +23,7 @@ use crate::start::Sealed;
 use crate::sys;
 
 /// Where programs are looked for when the environment has no PATH, as Docker sets it.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What sealinit was told; no business of the service.
 const OWN_PREFIX: &[u8] = b"SEALINIT_";
@@ -91,7 +91,7 @@ pub(crate) fn exec(service: &Prepared, _: &Sealed, _: &Unprivileged) -> Result<I
     nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(failed)
 }
 
-fn why_not(errno: Errno, uid: u32) -> String {
+pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
     let remedy = match errno {
         Errno::EACCES => format!(
             "; give uid {uid} execute permission for it and the directories on the way, on a mount without noexec"
@@ -173,7 +173,7 @@ fn close_descriptors(passed: u32) {
 }
 
 /// The paths that `program` may be, in the order of execvp(3), and what was searched.
-fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (Vec<PathBuf>, OsString) {
+pub(crate) fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (Vec<PathBuf>, OsString) {
     if program.as_bytes().contains(&b'/') {
         return (vec![program.into()], OsString::from("the image"));
     }
@@ -229,6 +229,13 @@ fn missing_interpreter(path: &Path) -> Option<String> {
     const LONGEST: usize = 256; // BINPRM_BUF_SIZE: the kernel looks no further
     let mut head = Vec::with_capacity(LONGEST);
     std::fs::File::open(path).ok()?.take(LONGEST as u64).read_to_end(&mut head).ok()?;
+    let is_missing =
+        |interpreter: &Path| interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    unfit_head(&head, is_missing)
+}
+
+/// Why the kernel will not execute a file that begins with `head`; `is_missing` knows which interpreters do not exist.
+pub(crate) fn unfit_head(head: &[u8], is_missing: impl Fn(&Path) -> bool) -> Option<String> {
     if head.starts_with(b"\x7fELF") {
         return None;
     }
@@ -236,7 +243,7 @@ fn missing_interpreter(path: &Path) -> Option<String> {
     let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
     let interpreter = line.split(u8::is_ascii_whitespace).next()?;
     let interpreter = Path::new(OsStr::from_bytes(interpreter));
-    (interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+    is_missing(interpreter)
         .then(|| format!("its interpreter {} does not exist; install it in the image", escaped(interpreter)))
 }
 

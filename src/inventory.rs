@@ -82,6 +82,12 @@ impl Inventory {
     /// # Errors
     /// Every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says.
     pub(crate) fn read(manifest: &Manifest) -> Result<(Self, Held), Vec<Error>> {
+        let (inventory, held, errors) = Self::draft(manifest);
+        if errors.is_empty() { Ok((inventory, held)) } else { Err(errors) }
+    }
+
+    /// As [`Self::read`], with an empty content for what could not be read: enough to find out what else would be wrong.
+    pub(crate) fn draft(manifest: &Manifest) -> (Self, Held, Vec<Error>) {
         let mut reading = Reading {
             manifest,
             inventory: Self::default(),
@@ -106,7 +112,7 @@ impl Inventory {
         }
         reading.check_ancestors();
         let Reading { inventory, held, errors, .. } = reading;
-        if errors.is_empty() { Ok((inventory, held)) } else { Err(errors) }
+        (inventory, held, errors)
     }
 
     /// The digest: SHA-256 over NUL-terminated records.
@@ -167,7 +173,10 @@ impl Reading<'_> {
                         Some(content)
                     }
                     Err(error) if error.is_missing() && file.optional => None,
-                    Err(source) => return self.unreadable(path, dest, source),
+                    Err(source) => {
+                        self.unreadable(path, dest, source);
+                        Some(Content::of(b""))
+                    }
                 }
             }
             (None, Some(text)) => Some(Content::of(text.as_bytes())),

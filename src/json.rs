@@ -10,9 +10,11 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::escape::escaped;
+use crate::schema::Definitions;
 
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,14 @@ pub(crate) trait FromJson: Sized {
 
     /// What a missing key means; `None` where the key is required.
     fn missing() -> Option<Self> {
+        None
+    }
+
+    /// The JSON Schema of such a value.
+    fn schema(definitions: &mut Definitions) -> serde_json::Value;
+
+    /// The value as a schema shows a default; `None` for one that is not worth showing.
+    fn shown(&self) -> Option<serde_json::Value> {
         None
     }
 }
@@ -395,6 +405,10 @@ impl FromJson for String {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         value.string()
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string"})
+    }
 }
 
 impl FromJson for bool {
@@ -404,6 +418,14 @@ impl FromJson for bool {
             "false" => Some(false),
             _ => value.unexpected("true or false"),
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "boolean"})
+    }
+
+    fn shown(&self) -> Option<serde_json::Value> {
+        Some((*self).into())
     }
 }
 
@@ -417,11 +439,23 @@ impl FromJson for u32 {
             Err(_) => value.problem(format!("expected a whole number from 0 to {}", u32::MAX)),
         }
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+    }
+
+    fn shown(&self) -> Option<serde_json::Value> {
+        Some((*self).into())
+    }
 }
 
 impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         value.array()
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        json!({"type": "array", "items": T::schema(definitions)})
     }
 }
 
@@ -433,6 +467,10 @@ impl<T: FromJson> FromJson for Option<T> {
     fn missing() -> Option<Self> {
         Some(None)
     }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        T::schema(definitions)
+    }
 }
 
 impl<T: FromJson> FromJson for BTreeMap<String, T> {
@@ -440,6 +478,10 @@ impl<T: FromJson> FromJson for BTreeMap<String, T> {
         let object = value.object()?;
         let read: Vec<_> = object.keys().map(|key| Some((key.to_owned(), object.member(key)?))).collect();
         read.into_iter().collect()
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        json!({"type": "object", "additionalProperties": T::schema(definitions)})
     }
 }
 
@@ -456,23 +498,28 @@ impl<T: FromJson> FromJson for Located<T> {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         Some(Self { value: T::from_json(value)?, offset: value.offset() })
     }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        T::schema(definitions)
+    }
 }
 
 /// Declares a struct together with the JSON object it is read from, so that the two cannot differ.
 ///
 /// A field is required unless its type says what a missing key means (`Option`) or it has a default after `=`.
-/// After `then` stands a function that reports what is wrong with the object as a whole.
+/// After `then` stands a function that reports what is wrong with the object as a whole, and after `like` one that says the same as
+/// a JSON Schema, as far as that can be said there. The documentation of struct and fields is what the schema says of them.
 macro_rules! object {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         $vis:vis struct $name:ident {
-            $( $(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty $(= $default:expr)? ),* $(,)?
-        } $(then $validate:path)?
+            $( $(#[doc = $field_doc:literal])* $field_vis:vis $field:ident: $type:ty $(= $default:expr)? ),* $(,)?
+        } $(then $validate:path)? $(, like $rules:path)?
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         $vis struct $name {
-            $( $(#[$field_meta])* $field_vis $field: $type ),*
+            $( $(#[doc = $field_doc])* $field_vis $field: $type ),*
         }
 
         impl $crate::json::FromJson for $name {
@@ -485,8 +532,27 @@ macro_rules! object {
                 $( $validate(&read, &value); )?
                 Some(read)
             }
+
+            fn schema(definitions: &mut $crate::schema::Definitions) -> serde_json::Value {
+                definitions.define(stringify!($name), |definitions| {
+                    let mut object = $crate::schema::ObjectSchema::new(concat!($($doc, "\n"),*));
+                    $( object.property(
+                        stringify!($field),
+                        concat!($($field_doc, "\n"),*),
+                        <$type as $crate::json::FromJson>::schema(definitions),
+                        $crate::json::object!(@required $type $(, $default)?),
+                        $crate::json::object!(@shown $type $(, $default)?),
+                    ); )*
+                    $( object.rules($rules()); )?
+                    object.finish()
+                })
+            }
         }
     };
+    (@required $type:ty) => { <$type as $crate::json::FromJson>::missing().is_none() };
+    (@required $type:ty, $default:expr) => { false };
+    (@shown $type:ty) => { None };
+    (@shown $type:ty, $default:expr) => { $crate::json::FromJson::shown(&{ let default: $type = $default; default }) };
     (@member $object:ident, $field:ident) => { $object.member(stringify!($field)) };
     (@member $object:ident, $field:ident, $default:expr) => {
         $object.member_or(stringify!($field), $default)

@@ -76,7 +76,12 @@ fn heed_early_stop() -> Result<(), Error> {
     Ok(())
 }
 
-fn become_service(
+/// Gives up what the service is not to have, prepares all that the service needs, and becomes it. `announce` is called when there is
+/// nothing left but the exec.
+///
+/// # Errors
+/// That the service was not started, and why.
+pub(crate) fn become_service(
     service: &Service,
     starter: &Starter,
     inherited: Inherited,

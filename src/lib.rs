@@ -8,21 +8,25 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{CheckFormat, Cli, Command};
 use crate::error::exit_code;
 use crate::inventory::Inventory;
 use crate::log::Summary;
 use crate::manifest::Manifest;
+use crate::report::Format;
 use crate::start::Options;
 
+mod access; // what the service's uid may do with a path
 mod accounts; // names to ids, without NSS
 mod acting; // file access as somebody else
 mod capability; // capabilities by name
 mod cli; // the command line
+mod difference; // two texts side by side
 mod digest; // SHA-256
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service
+mod forecast; // what a start would do
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing; // doors for tests/fuzz
@@ -37,14 +41,21 @@ mod manifest; // the operator's document
 mod plan; // what is to be, fully resolved
 mod preflight; // what is in the way, before the first write
 mod privileges; // gives up root
+mod rehearsal; // whether a first start would succeed
+mod report; // what is said on standard output
+mod schema; // JSON Schema
 mod seal; // the record of what was installed
 mod signal; // signals by name
 mod source; // files that the operator mounts
 mod start; // the pipeline
 mod state; // where journal and seal are kept
+mod status; // what is sealed
 mod supervisor; // stays as PID 1 while the service runs
 mod sys; // system calls without a safe wrapper
+mod termination_log; // where Kubernetes looks for the reason
 mod tree; // the file system by descriptors
+mod trial; // the service's own check
+mod verification; // whether the disk is what was sealed
 mod verify; // compares the disk with a plan
 
 /// The whole program: reads the command line, does what it says, and gives the exit code.
@@ -73,6 +84,7 @@ pub fn main() -> ExitCode {
                 Ok(code) => return code.into(),
                 Err(errors) => {
                     summary.log_refusal(&errors);
+                    termination_log::write(&errors);
                     errors
                 }
             }
@@ -81,16 +93,16 @@ pub fn main() -> ExitCode {
             log::install(init.log.log_format, init.log.log_level);
             match init::init(init.into()) {
                 Ok(code) => return code.into(),
-                Err(errors) => log_errors(errors),
+                Err(errors) => {
+                    termination_log::write(&errors);
+                    log_errors(errors)
+                }
             }
         }
-        Command::Digest(digest) => {
-            log::install(digest.log.log_format, digest.log.log_level);
-            match print_digest(&digest.manifest.manifest) {
-                Ok(()) => return ExitCode::SUCCESS,
-                Err(errors) => log_errors(errors),
-            }
-        }
+        command => match report(command) {
+            Ok(code) => return code.into(),
+            Err(errors) => log_errors(errors),
+        },
     };
     // Of several problems the one with the lowest code decides, so that the code does not depend on their order.
     errors.iter().map(error::Error::exit_code).min().unwrap_or(exit_code::BUG).into()
@@ -103,11 +115,60 @@ fn log_errors(errors: Vec<error::Error>) -> Vec<error::Error> {
     errors
 }
 
-fn print_digest(path: &std::path::Path) -> Result<(), Vec<error::Error>> {
-    let manifest = Manifest::load(path)?;
-    let (inventory, _) = Inventory::read(&manifest)?;
-    let printed = writeln!(std::io::stdout(), "{}", inventory.digest(manifest.text()));
-    Ok(printed.map_err(|source| error::Error::Output { source })?)
+/// The commands that only look and tell; gives the exit code.
+fn report(command: Command) -> Result<u8, Vec<error::Error>> {
+    match command {
+        Command::Run(_) | Command::Init(_) => {}
+        Command::Verify(verify) => {
+            log::install(verify.log.log_format, verify.log.log_level);
+            let format = verify.report.format;
+            let found = verification::verification(&verify.into());
+            report::print(&found, format)?;
+            return Ok(found.exit_code());
+        }
+        Command::Check(check) => {
+            log::install(check.log.log_format, check.log.log_level);
+            let format = check.format;
+            let found = rehearsal::rehearsal(&check.into())?;
+            match format {
+                CheckFormat::Text => report::print(&found, Format::Text)?,
+                CheckFormat::Json => report::print(&found, Format::Json)?,
+                CheckFormat::Junit => report::write(&found.junit())?,
+            }
+            return Ok(found.exit_code());
+        }
+        Command::Plan(plan) => {
+            log::install(plan.log.log_format, plan.log.log_level);
+            let format = plan.report.format;
+            report::print(&forecast::forecast(&plan.into())?, format)?;
+        }
+        Command::Schema => report::write(&manifest_schema())?,
+        Command::Status(status) => {
+            log::install(status.log.log_format, status.log.log_level);
+            let found = status::status(&status.root.root, &status.state.state_dir)?;
+            report::print(&found, status.report.format)?;
+            return Ok(found.exit_code());
+        }
+        Command::Digest(digest) => {
+            log::install(digest.log.log_format, digest.log.log_level);
+            let manifest = Manifest::load(&digest.manifest.manifest)?;
+            let (inventory, _) = Inventory::read(&manifest)?;
+            report::write(&format!("{}\n", inventory.digest(manifest.text())))?;
+        }
+    }
+    Ok(0)
+}
+
+/// The JSON Schema of the manifest, as `sealinit schema` prints it.
+fn manifest_schema() -> String {
+    // A value made of strings has a JSON form.
+    serde_json::to_string_pretty(&schema::schema::<manifest::Document>()).unwrap_or_default() + "\n"
+}
+
+/// The definition of the command line, out of which manual pages and completions are made (`examples/manual.rs`).
+#[must_use]
+pub fn command_line() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// A panic is a bug. It is one line and a code of its own: as PID 1, an abort would end in a signal that the kernel ignores.

@@ -155,6 +155,26 @@ pub(crate) enum PinStatus {
     Mismatch,
 }
 
+impl PinStatus {
+    /// How `found` compares with `pin`.
+    pub(crate) fn of(pin: Option<Digest>, found: Digest) -> Self {
+        match pin {
+            None => Self::None,
+            Some(expected) if expected == found => Self::Ok,
+            Some(_) => Self::Mismatch,
+        }
+    }
+
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ok => "ok",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
 /// What a start was: each logs exactly one of these.
 #[derive(Debug)]
 pub(crate) struct Summary {
@@ -191,6 +211,12 @@ impl Summary {
         for error in errors {
             match error {
                 Error::Drift(drift) => log_drifts(Level::ERROR, [drift]),
+                Error::CheckFailed { output, .. } => {
+                    for line in output {
+                        tracing::error!("check: {line}");
+                    }
+                    tracing::error!("{error}");
+                }
                 error => tracing::error!("{error}"),
             }
         }
@@ -211,11 +237,7 @@ impl Summary {
     fn fields(&self) -> Fields {
         Fields {
             digest: self.digest.map_or_else(|| "none".into(), |digest| digest.to_string()),
-            pin: match self.pin {
-                PinStatus::None => "none",
-                PinStatus::Ok => "ok",
-                PinStatus::Mismatch => "mismatch",
-            },
+            pin: self.pin.name(),
             lock: self.lock.name(),
             entries: self.entries as u64,
             ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde_json::json;
+
 use crate::capability::Capability;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::json::{self, FromJson, Located, Problem, Value, nearest, object};
+use crate::schema::{Definitions, sentence};
 use crate::signal::Signal;
 use crate::source;
 
@@ -104,15 +107,23 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 object! {
-    /// The manifest, as it is written.
+    /// What is to be in a container, and what is to run in it.
     pub(crate) struct Document {
+        /// The version of this format: 1.
         pub(crate) version: Version,
+        /// What is run, and as whom.
         pub(crate) service: Located<Service>,
+        /// Files to install.
         pub(crate) files: Vec<File> = Vec::new(),
+        /// Directories to copy, or to make for the service.
         pub(crate) directories: Vec<Directory> = Vec::new(),
+        /// What is removed at the first start, with all that is in it, and must stay away.
         pub(crate) absent: Vec<Located<Destination>> = Vec::new(),
+        /// Commands that must succeed, as the service and without a shell, before the configuration is sealed.
         pub(crate) check: Vec<Check> = Vec::new(),
+        /// What a later start does when the disk differs from the seal.
         pub(crate) on_drift: OnDrift = OnDrift::Refuse,
+        /// What a later start does when the mounted manifest is not the sealed one.
         pub(crate) on_manifest_change: OnManifestChange = OnManifestChange::Keep,
     } then Document::validate
 }
@@ -120,27 +131,43 @@ object! {
 object! {
     /// What is run, and as whom.
     pub(crate) struct Service {
+        /// Program and arguments; no shell. A command after -- takes its place.
         pub(crate) command: Option<Command>,
+        /// The service's uid. Required where sealinit is started as root.
         pub(crate) user: Option<Located<Account>>,
+        /// The service's gid. Default: the primary group of the user.
         pub(crate) group: Option<Account>,
+        /// These and the primary group, and no others.
         pub(crate) supplementary_groups: Vec<Account> = Vec::new(),
+        /// Variables, added to what the container was given.
         pub(crate) env: BTreeMap<String, Argument> = BTreeMap::new(),
+        /// The directory that it starts in. Default: as sealinit was started.
         pub(crate) working_dir: Option<WorkingDir>,
+        /// Its umask. Default: as sealinit was started.
         pub(crate) umask: Option<Mode>,
+        /// All that it has, as ambient capabilities.
         pub(crate) capabilities: Vec<Capability> = Vec::new(),
+        /// False only for a service that needs a set-id program.
         pub(crate) no_new_privileges: bool = true,
+        /// Lets it run as uid 0; then nothing can be locked against it.
         pub(crate) allow_root: bool = false,
+        /// Whether sealinit stays as PID 1, passes signals on and reaps.
         pub(crate) supervise: bool = false,
+        /// How a supervised service is signalled.
         pub(crate) signals: Option<Signals>,
+        /// How long what a supervised service leaves behind may take to end. Default: 8.
         pub(crate) stop_grace_seconds: Option<u32>,
+        /// Exit codes of a supervised service that count as 0.
         pub(crate) expected_exit: Option<Vec<ExitStatus>>,
-    } then Service::validate
+    } then Service::validate, like Service::rules
 }
 
 object! {
     /// How a supervised service is signalled.
     pub(crate) struct Signals {
+        /// Who gets a signal.
         pub(crate) target: SignalTarget = SignalTarget::Child,
+        /// Signals that are passed on as others, or with null not at all.
         pub(crate) rewrite: Rewrite = Rewrite::default(),
     }
 }
@@ -148,47 +175,67 @@ object! {
 object! {
     /// One file: its content from a source or from the manifest itself, and how it is locked.
     pub(crate) struct File {
+        /// Where the content is: beside the manifest, or absolute.
         pub(crate) source: Option<SourcePath>,
+        /// The content itself.
         pub(crate) content: Option<String>,
+        /// Where it is installed.
         pub(crate) dest: Located<Destination>,
+        /// Default: root.
         pub(crate) owner: Option<Account>,
+        /// Default: the service's group.
         pub(crate) group: Option<Account>,
+        /// Octal. Default: 0440.
         pub(crate) mode: Option<Located<Mode>>,
+        /// Whether the source may be missing; then what is there is removed.
         pub(crate) optional: bool = false,
+        /// The hash that the source must have.
         pub(crate) sha256: Option<Sha256>,
+        /// Whether neither content nor hash is ever printed.
         pub(crate) secret: bool = false,
+        /// Installed once, and then the service's own: not verified.
         pub(crate) mutable: bool = false,
-    } then File::validate
+    } then File::validate, like File::rules
 }
 
 object! {
     /// One directory: a copy of a source, or a place for the service to write.
     pub(crate) struct Directory {
+        /// Where it is.
         pub(crate) path: Located<Destination>,
+        /// What is copied, with all that is below it: beside the manifest, or absolute.
         pub(crate) source: Option<SourcePath>,
+        /// Default: root with a source, the service without.
         pub(crate) owner: Option<Account>,
+        /// Default: the service's group.
         pub(crate) group: Option<Account>,
+        /// Octal. Default: 0550 with a source, 0750 without.
         pub(crate) mode: Option<Located<Mode>>,
+        /// Octal, of the files copied. Default: 0440.
         pub(crate) file_mode: Option<Located<Mode>>,
+        /// Whether other names in it are removed at the first start, and are drift later.
         pub(crate) exact: bool = false,
+        /// Whether all that is below is given to owner and group.
         pub(crate) recursive: bool = false,
-    } then Directory::validate
+    } then Directory::validate, like Directory::rules
 }
 
 object! {
     /// A command of the service's own that must succeed before the configuration is sealed.
     pub(crate) struct Check {
+        /// Program and arguments; no shell.
         pub(crate) command: Command,
+        /// When it is killed.
         pub(crate) timeout_seconds: u32 = 10,
-    }
+    } then Check::validate, like Check::rules
 }
 
 /// Declares an enum of words, with the value that each stands for.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $( $(#[$word_meta:meta])* $word:literal => $variant:ident ),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $( $(#[doc = $word_doc:literal])* $word:literal => $variant:ident ),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum $name { $( $(#[$word_meta])* $variant ),* }
+        pub(crate) enum $name { $( $(#[doc = $word_doc])* $variant ),* }
 
         impl FromStr for $name {
             type Err = String;
@@ -204,6 +251,18 @@ macro_rules! words {
         impl FromJson for $name {
             fn from_json(value: Value<'_, '_>) -> Option<Self> {
                 value.string()?.parse().map_or_else(|why: String| value.problem(why), Some)
+            }
+
+            fn schema(_: &mut Definitions) -> serde_json::Value {
+                json!({"oneOf": [
+                    $( {"const": $word, "description": sentence(concat!($($word_doc, "\n"),*))} ),*
+                ]})
+            }
+
+            fn shown(&self) -> Option<serde_json::Value> {
+                match self {
+                    $( Self::$variant => Some($word.into()), )*
+                }
             }
         }
     };
@@ -262,6 +321,10 @@ impl FromJson for Version {
             }
         }
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"const": SUPPORTED_VERSION})
+    }
 }
 
 /// A manifest of which nothing is looked at but whether its version is another one.
@@ -274,6 +337,10 @@ impl FromJson for VersionAlone {
             Some(Ok(version)) if version != SUPPORTED_VERSION => object.member::<Version>("version").map(|_| Self),
             _ => Some(Self),
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "object"})
     }
 }
 
@@ -305,6 +372,13 @@ impl FromJson for Account {
         }
         Some(Self::Name(name))
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"anyOf": [
+            {"description": "a name", "type": "string", "pattern": "[^0-9]"},
+            {"description": "an id", "type": "integer", "minimum": 0, "maximum": u32::MAX - 1}
+        ]})
+    }
 }
 
 /// Permission bits, written as octal digits in a string.
@@ -332,6 +406,10 @@ impl FromJson for Mode {
             )),
         }
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440"]})
+    }
 }
 
 /// Where something is installed: absolute, without `.`, `..`, or anything else that could be read in two ways.
@@ -345,6 +423,14 @@ impl FromJson for Destination {
             None => Some(Self(text.into())),
             Some(why) => value.problem(format!("\"{}\" {why}", escaped(&text))),
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({
+            "type": "string",
+            "pattern": format!("^(/(?!\\.\\.?(/|$)|{})[^/\\u0000]{{1,{MAX_NAME}}})+$", TEMPORARY_PREFIX.replace('.', "\\.")),
+            "maxLength": MAX_PATH
+        })
     }
 }
 
@@ -384,6 +470,10 @@ impl FromJson for SourcePath {
         }
         Some(Self(text))
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string", "pattern": "^[^\\u0000]+$"})
+    }
 }
 
 /// The directory that the service starts in.
@@ -398,6 +488,10 @@ impl FromJson for WorkingDir {
         }
         Some(Self(text.into()))
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string", "pattern": "^/[^\\u0000]*$"})
+    }
 }
 
 /// A string that execve(2) can pass on: without a NUL.
@@ -411,6 +505,10 @@ impl FromJson for Argument {
             return value.problem("a NUL character cannot be passed to a program; remove it");
         }
         Some(Self(text))
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string", "pattern": "^[^\\u0000]*$"})
     }
 }
 
@@ -429,6 +527,11 @@ impl FromJson for Command {
             _ => value.problem("the command names no program; begin it with one"),
         }
     }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        let word = Argument::schema(definitions);
+        json!({"type": "array", "minItems": 1, "prefixItems": [{"minLength": 1}], "items": word, "examples": [["nginx", "-t"]]})
+    }
 }
 
 /// A SHA-256 in hexadecimal.
@@ -443,6 +546,10 @@ impl FromJson for Sha256 {
             None => value.problem("expected 64 hexadecimal digits, as sha256sum prints them"),
         }
     }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
+    }
 }
 
 /// An exit status, 0 to 255.
@@ -455,6 +562,10 @@ impl FromJson for ExitStatus {
             Ok(status) if value.is_number() => Some(Self(status)),
             _ => value.problem("expected an exit status from 0 to 255"),
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "integer", "minimum": 0, "maximum": u8::MAX})
     }
 }
 
@@ -482,6 +593,12 @@ impl FromJson for Rewrite {
         }
         sound.then_some(Self(rewrite))
     }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        let signal = Signal::schema(definitions);
+        let to = RewriteTo::schema(definitions);
+        json!({"type": "object", "propertyNames": signal, "additionalProperties": to})
+    }
 }
 
 /// What a signal is rewritten to: a name, or null for nothing.
@@ -490,6 +607,10 @@ struct RewriteTo(Option<Signal>);
 impl FromJson for RewriteTo {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         if value.is_null() { Some(Self(None)) } else { Signal::from_json(value).map(|signal| Self(Some(signal))) }
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        json!({"anyOf": [Signal::schema(definitions), {"type": "null"}]})
     }
 }
 
@@ -512,7 +633,26 @@ fn check_mode(value: &Value<'_, '_>, key: &str, mode: Option<Located<Mode>>) {
     }
 }
 
+/// Modes that a sealed entry may have: neither set-id nor sticky, and not writable for everyone.
+const LOCKED_MODE: &str = "^0?[0-7]{0,2}[0145]$";
+
+/// A schema that says: where `key` is true, `then`.
+fn where_true(key: &str, then: &serde_json::Value) -> serde_json::Value {
+    json!({"if": {"properties": {key: {"const": true}}, "required": [key]}, "then": then})
+}
+
 impl File {
+    fn rules() -> serde_json::Value {
+        json!({
+            "oneOf": [{"required": ["source"]}, {"required": ["content"]}],
+            "dependentRequired": {"sha256": ["source"]},
+            "allOf": [
+                where_true("optional", &json!({"required": ["source"]})),
+                {"properties": {"mode": {"pattern": LOCKED_MODE}}}
+            ]
+        })
+    }
+
     fn validate(&self, value: &Value<'_, '_>) {
         match (&self.source, &self.content) {
             (Some(_), Some(_)) => value.report("has both source and content; keep one"),
@@ -530,6 +670,17 @@ impl File {
 }
 
 impl Directory {
+    fn rules() -> serde_json::Value {
+        json!({
+            "dependentRequired": {"file_mode": ["source"]},
+            "allOf": [
+                where_true("exact", &json!({"required": ["source"]})),
+                where_true("recursive", &json!({"not": {"required": ["source"]}})),
+                {"properties": {"mode": {"pattern": LOCKED_MODE}, "file_mode": {"pattern": LOCKED_MODE}}}
+            ]
+        })
+    }
+
     fn validate(&self, value: &Value<'_, '_>) {
         if self.source.is_none() {
             for (given, key) in [(self.exact, "exact"), (self.file_mode.is_some(), "file_mode")] {
@@ -545,7 +696,32 @@ impl Directory {
     }
 }
 
+impl Check {
+    fn rules() -> serde_json::Value {
+        json!({"allOf": [{"properties": {"timeout_seconds": {"minimum": 1}}}]})
+    }
+
+    fn validate(&self, value: &Value<'_, '_>) {
+        if self.timeout_seconds == 0 {
+            value.report("timeout_seconds is 0, in which nothing can succeed; write 1 or more");
+        }
+    }
+}
+
 impl Service {
+    fn rules() -> serde_json::Value {
+        let supervised = json!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
+        json!({
+            "dependentSchemas": {
+                "signals": supervised, "stop_grace_seconds": supervised, "expected_exit": supervised
+            },
+            "allOf": [{"properties": {
+                "umask": {"pattern": "^0?[0-7]{1,3}$"},
+                "env": {"propertyNames": {"pattern": "^(?!SEALINIT_)[^=\\u0000]+$"}}
+            }}]
+        })
+    }
+
     fn validate(&self, value: &Value<'_, '_>) {
         for (given, key) in [
             (self.signals.is_some(), "signals"),

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     /// In byte order of destinations, so that a directory comes before what is in it.
     pub(crate) entries: Vec<Entry>,
     pub(crate) service: Service,
+    /// What must succeed as the service before this is sealed, in the order of the manifest.
+    pub(crate) checks: Vec<Check>,
     pub(crate) lock: Lock,
     pub(crate) on_drift: OnDrift,
     pub(crate) on_manifest_change: OnManifestChange,
@@ -93,6 +95,13 @@ pub(crate) struct Directory {
     pub(crate) exact: Option<BTreeSet<OsString>>,
     /// What is below belongs to the same owner and group.
     pub(crate) recursive: bool,
+}
+
+/// A command of the service's own that must succeed before the seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) limit: Duration,
 }
 
 /// Program, environment and credentials of the service.
@@ -158,6 +167,19 @@ impl Plan {
         identities: &Identities,
         arguments: &[OsString],
     ) -> Result<Self, Vec<Error>> {
+        match Self::draft(manifest, inventory, identities, arguments) {
+            (Some(plan), errors) if errors.is_empty() => Ok(plan),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// As [`Self::new`], and the plan in spite of contradictions: enough to find out what else would be wrong.
+    pub(crate) fn draft(
+        manifest: &Manifest,
+        inventory: &Inventory,
+        identities: &Identities,
+        arguments: &[OsString],
+    ) -> (Option<Self>, Vec<Error>) {
         let mut planning = Planning {
             manifest,
             identities,
@@ -166,17 +188,16 @@ impl Plan {
         };
         let service = planning.service(arguments);
         let entries = planning.entries(inventory);
-        match service {
-            Some(service) if planning.errors.is_empty() => Ok(Self {
-                digest: inventory.digest(manifest.text()),
-                entries,
-                lock: service.lock(identities.installer),
-                service,
-                on_drift: manifest.document.on_drift,
-                on_manifest_change: manifest.document.on_manifest_change,
-            }),
-            _ => Err(planning.errors),
-        }
+        let plan = service.map(|service| Self {
+            digest: inventory.digest(manifest.text()),
+            entries,
+            lock: service.lock(identities.installer),
+            service,
+            checks: manifest.document.check.iter().map(Check::from).collect(),
+            on_drift: manifest.document.on_drift,
+            on_manifest_change: manifest.document.on_manifest_change,
+        });
+        (plan, planning.errors)
     }
 
     /// The planned directories.
@@ -205,6 +226,11 @@ impl Entry {
 }
 
 impl Service {
+    /// The same credentials and surroundings for another command, which is not supervised.
+    pub(crate) fn with_command(&self, command: Vec<OsString>) -> Self {
+        Self { command, supervised: None, ..self.clone() }
+    }
+
     fn lock(&self, installer: u32) -> Lock {
         match self.uid {
             // What is installed belongs to the installer, and here the service is just that uid.
@@ -237,7 +263,7 @@ impl Planning<'_> {
         let Located { value: service, offset } = &self.manifest.document.service;
         let identity = &self.identities.service;
         let command = match (arguments, &service.command) {
-            ([], Some(command)) => command.0.iter().map(|word| word.0.clone().into()).collect(),
+            ([], Some(command)) => words(command),
             ([], None) => {
                 let message = "there is no command; add \"command\", or give one after -- (CMD in a Dockerfile)";
                 self.problem(*offset, "$.service".into(), message.into());
@@ -249,10 +275,6 @@ impl Planning<'_> {
             let message =
                 format!("{} groups are more than a process can have; name at most {MAX_GROUPS}", self.groups.len());
             self.problem(*offset, "$.service.supplementary_groups".into(), message);
-        }
-        if !self.manifest.document.check.is_empty() {
-            let message = "this version of sealinit does not know check yet; remove it";
-            self.problem(*offset, "$.check".into(), message.into());
         }
         Some(Service {
             command,
@@ -452,6 +474,16 @@ impl Planning<'_> {
         };
         self.problem(offset, at.to_owned(), message);
     }
+}
+
+impl From<&manifest::Check> for Check {
+    fn from(check: &manifest::Check) -> Self {
+        Self { command: words(&check.command), limit: Duration::from_secs(check.timeout_seconds.into()) }
+    }
+}
+
+fn words(command: &manifest::Command) -> Vec<OsString> {
+    command.0.iter().map(|word| word.0.clone().into()).collect()
 }
 
 /// How the manifest wants a service to be supervised.

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::access;
 use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
 use crate::error::Error;
@@ -27,12 +28,28 @@ pub(crate) fn first_start(
 ) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
-    errors.extend(own_paths(tree, plan, state.path(), manifest));
-    errors.extend(destinations(tree, plan));
+    errors.extend(own_paths(tree, plan, state.path(), Some(manifest)));
+    errors.extend(destinations(tree, plan, mount_points()));
     errors.extend(foreign_owners(plan, starter));
     errors.extend(capabilities(&plan.service, &plan.entries, starter, Phase::FirstStart));
     errors.extend(user_namespace(&plan.service, &plan.entries, starter));
     errors.extend(service(plan));
+    errors
+}
+
+/// Everything that would stop a first start of `plan` by root in the container whose root directory `tree` is, seen from outside:
+/// what is mounted at `mount_points` is there then, and what the start may do is not known.
+pub(crate) fn first_start_elsewhere(
+    tree: &Tree,
+    plan: &Plan,
+    state: &State<'_>,
+    mount_points: Vec<PathBuf>,
+) -> Vec<Error> {
+    let mut errors = Vec::new();
+    errors.extend(state.obstacle());
+    errors.extend(own_paths(tree, plan, state.path(), None));
+    errors.extend(destinations(tree, plan, mount_points));
+    errors.extend(with_checks(plan, |service| access::obstacles(tree, service, |path| brings(plan, path))));
     errors
 }
 
@@ -74,27 +91,30 @@ pub(crate) fn restore(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>, starter
 
 /// What keeps the service from being started, apart from what is going to be installed.
 fn service(plan: &Plan) -> Vec<Error> {
-    let service = &plan.service;
-    let planned = |path: &Path| {
-        plan.entries.iter().any(|entry| match &entry.what {
-            What::Absent => false,
-            // One that the service may not execute is no better than one that is there and it may not.
-            What::File(file) => entry.dest == path && may_execute(service, file.attributes),
-            // What is in it, and whether it can be entered, is decided by its new owner and mode.
-            What::Directory(_) => path.starts_with(&entry.dest),
-        })
-    };
-    exec::obstacles(service, planned)
+    let planned = |path: &Path| brings(plan, path);
+    with_checks(plan, |service| exec::obstacles(service, planned))
 }
 
-/// Whether the permissions let the service execute a file with these attributes.
-fn may_execute(service: &Service, attributes: Attributes) -> bool {
-    let bit = match attributes {
-        owned if owned.uid == service.uid => 0o100,
-        shared if service.groups.contains(&shared.gid) => 0o010,
-        _ => 0o001,
-    };
-    attributes.mode & bit != 0
+/// What keeps the service from being started, and each of its checks, which only differ in the program.
+fn with_checks(plan: &Plan, obstacles: impl Fn(&Service) -> Vec<Error>) -> Vec<Error> {
+    let mut errors = obstacles(&plan.service);
+    for check in &plan.checks {
+        let found = obstacles(&plan.service.with_command(check.command.clone())).into_iter();
+        let found = found.filter(|error| !matches!(error, Error::WorkingDir { .. }));
+        errors.extend(found.map(|error| Error::CheckNotRunnable(Box::new(error))));
+    }
+    errors
+}
+
+/// Whether `plan` brings what is executed at `path`.
+fn brings(plan: &Plan, path: &Path) -> bool {
+    plan.entries.iter().any(|entry| match &entry.what {
+        What::Absent => false,
+        // One that the service may not execute is no better than one that is there and it may not.
+        What::File(file) => entry.dest == path && access::may_execute(&plan.service, file.attributes),
+        // What is in it, and whether it can be entered, is decided by its new owner and mode.
+        What::Directory(_) => path.starts_with(&entry.dest),
+    })
 }
 
 /// Where `path` really is: links in what exists of it resolved, the rest as it stands.
@@ -107,9 +127,9 @@ fn real_path(tree: &Tree, path: &Path) -> PathBuf {
 }
 
 /// Entries that would replace, remove or give away what sealinit itself lives by: its state, the manifest, the sources.
-fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: &Path) -> Vec<Error> {
+fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: Option<&Path>) -> Vec<Error> {
     let own_state = real_path(tree, state_dir);
-    let own_manifest = real_path(tree, manifest);
+    let own_manifest = manifest.map(|manifest| (manifest, real_path(tree, manifest)));
     let mut errors = Vec::new();
     for entry in &plan.entries {
         let dest = real_path(tree, &entry.dest);
@@ -139,8 +159,8 @@ fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: &Path) -> Vec
         };
         let hit = if dest.starts_with(&own_state) || removes(&own_state) || gives_away {
             Some(state_dir.to_owned())
-        } else if removes(&own_manifest) {
-            Some(manifest.to_owned())
+        } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real)) {
+            Some((*manifest).to_owned())
         } else {
             plan.entries.iter().find(source).map(|other| other.dest.clone())
         };
@@ -164,13 +184,13 @@ struct Destinations<'a> {
     errors: Vec<Error>,
 }
 
-fn destinations(tree: &Tree, plan: &Plan) -> Vec<Error> {
+fn destinations(tree: &Tree, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Error> {
     let mut checking = Destinations {
         tree,
         plan,
         taken_over: plan.locked_directories(tree.trusted()),
         planned: plan.directories().collect(),
-        mount_points: mount_points(),
+        mount_points,
         seen: BTreeMap::new(),
         told: HashSet::new(),
         errors: Vec::new(),

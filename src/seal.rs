@@ -27,6 +27,24 @@ pub(crate) struct Seal {
     pub(crate) identities: Identities,
     /// The command given after `--`; empty for none.
     pub(crate) arguments: Vec<OsString>,
+    pub(crate) made: Made,
+}
+
+/// Which sealinit sealed, and when: information, covered by no digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The version.
+    pub(crate) by: String,
+    /// In seconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl Made {
+    /// By this program, at this moment.
+    pub(crate) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self { by: env!("CARGO_PKG_VERSION").into(), at: since.map_or(0, |since| since.as_secs()) }
+    }
 }
 
 /// Why a seal cannot be believed.
@@ -48,7 +66,7 @@ pub(crate) enum SealError {
 struct Record<'a> {
     /// Redundant, for whoever reads the file: it must be what the rest recomputes to.
     digest: String,
-    /// Which sealinit sealed, and when in seconds since 1970: information, covered by no digest.
+    /// As in [`Made`].
     sealed_by: String,
     sealed_at: u64,
     identities: Identities,
@@ -125,8 +143,8 @@ impl Seal {
         };
         let body = serde_json::to_string(&Record {
             digest: self.digest().to_string(),
-            sealed_by: env!("CARGO_PKG_VERSION").into(),
-            sealed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            sealed_by: self.made.by.clone(),
+            sealed_at: self.made.at,
             identities: self.identities.clone(),
             arguments: self.arguments.iter().map(|word| Bytes::of(word.as_bytes())).collect(),
             entries: self.inventory.0.iter().map(entry).collect(),
@@ -179,7 +197,8 @@ impl Seal {
         }
         let arguments: Option<Vec<OsString>> = record.arguments.into_iter().map(Bytes::into_os_string).collect();
         let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
-        let seal = Self { manifest, inventory, identities: record.identities, arguments };
+        let made = Made { by: record.sealed_by, at: record.sealed_at };
+        let seal = Self { manifest, inventory, identities: record.identities, arguments, made };
         seal.check_complete()?;
         if let Some(why) = seal.identities.contradiction(&seal.manifest) {
             return Err(contradiction(why));

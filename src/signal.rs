@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::escape::escaped;
 use crate::json::{FromJson, Value, nearest};
+use crate::schema::Definitions;
 
 /// `signal(7)`, in the numbering that x86, arm and most other architectures share; the place in the list plus one is the number.
 const NAMES: [&str; 31] = [
@@ -80,6 +81,11 @@ impl FromJson for Signal {
             Some(signal) => Some(signal),
             None => value.problem(no_such_signal(&text)),
         }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        let names = NAMES.join("|");
+        serde_json::json!({"type": "string", "pattern": format!(r"^(SIG)?({names}|RTMIN(\+[0-9]+)?|RTMAX(-[0-9]+)?)$")})
     }
 }
 

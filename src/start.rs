@@ -21,16 +21,17 @@ use crate::accounts::{Accounts, Identities, Starter};
 use crate::digest::{Buffer, Digest};
 use crate::error::Error;
 use crate::exec::Inherited;
+use crate::install::Installed;
 use crate::inventory::{Held, Inventory, measure};
 use crate::launch::launch;
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
 use crate::plan::{Lock, Origin, Plan, What};
-use crate::seal::Seal;
+use crate::seal::{Made, Seal};
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
 use crate::verify::{self, Drift};
-use crate::{install, preflight, source};
+use crate::{install, preflight, source, trial};
 
 /// What a start is told.
 #[derive(Debug, Clone)]
@@ -58,6 +59,11 @@ impl Sealed {
     pub(crate) fn nothing() -> Self {
         Self { state: "" }
     }
+
+    /// For the service's own check, which is run on what was installed before that is sealed.
+    pub(crate) fn on_trial(_: &Installed) -> Self {
+        Self { state: "" }
+    }
 }
 
 /// Configures the container at its first start, verifies it at every later one, and becomes the service; or supervises it, and
@@ -69,7 +75,7 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<u8, Vec<
     let starter = Starter::of_this_process()?;
     // What is installed has exactly the mode that it is given.
     let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };
-    let (Plan { mut service, .. }, sealed) = configure(options, &starter, summary)?;
+    let (Plan { mut service, .. }, sealed) = configure(options, &starter, inherited, summary)?;
     if options.supervise {
         service.supervised.get_or_insert_default();
     }
@@ -77,13 +83,20 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<u8, Vec<
 }
 
 /// Has the configuration on disk and sealed, or verified against its seal.
-fn configure(options: &Options, starter: &Starter, summary: &mut Summary) -> Result<(Plan, Sealed), Vec<Error>> {
+fn configure(
+    options: &Options,
+    starter: &Starter,
+    inherited: Inherited,
+    summary: &mut Summary,
+) -> Result<(Plan, Sealed), Vec<Error>> {
     let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install { path: "/".into(), source })?;
     let state = State::open(&tree, &options.state_dir, starter)?;
     match state.recorded(&options.manifest)? {
         Recorded::Seal(seal) => later_start(options, &tree, &state, starter, &seal, summary),
-        Recorded::Journal(interrupted) => first_start(options, &tree, state, starter, Some(interrupted), summary),
-        Recorded::Nothing => first_start(options, &tree, state, starter, None, summary),
+        Recorded::Journal(interrupted) => {
+            first_start(options, &tree, state, starter, inherited, Some(interrupted), summary)
+        }
+        Recorded::Nothing => first_start(options, &tree, state, starter, inherited, None, summary),
     }
 }
 
@@ -121,6 +134,7 @@ fn first_start(
     tree: &Tree,
     mut state: State<'_>,
     starter: &Starter,
+    inherited: Inherited,
     interrupted: Option<Interrupted>,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
@@ -148,10 +162,19 @@ fn first_start(
 
     state.write_journal(digest)?;
     let installed = install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed)?.into_iter().next() {
+    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed.kept)?.into_iter().next() {
         return Err(Error::NotInstalled(drift).into());
     }
-    state.write_seal(&Seal { manifest, inventory, identities, arguments: options.command.clone() })?;
+    if !plan.checks.is_empty() {
+        trial::trial(&plan, starter, inherited, &installed)?;
+        // What is not locked could have been changed by the check itself.
+        tree.forget();
+        if let Some(drift) = verify::differences(tree, &plan)?.into_iter().next() {
+            return Err(Error::NotInstalled(drift).into());
+        }
+    }
+    let arguments = options.command.clone();
+    state.write_seal(&Seal { manifest, inventory, identities, arguments, made: Made::now() })?;
     state.remove_journal();
     if state.is_volatile() {
         tracing::warn!(
@@ -225,15 +248,11 @@ fn both<A, B>(a: Result<A, Vec<Error>>, b: Result<B, Vec<Error>>) -> Result<(A, 
 }
 
 fn check_pin(pin: Option<Digest>, found: Digest, summary: &mut Summary) -> Result<(), Error> {
-    summary.pin = match pin {
-        None => PinStatus::None,
-        Some(expected) if expected == found => PinStatus::Ok,
-        Some(expected) => {
-            summary.pin = PinStatus::Mismatch;
-            return Err(Error::Pin { expected, found });
-        }
-    };
-    Ok(())
+    summary.pin = PinStatus::of(pin, found);
+    match pin {
+        Some(expected) if expected != found => Err(Error::Pin { expected, found }),
+        _ => Ok(()),
+    }
 }
 
 /// Says, or refuses, that the manifest mounted now is another one than was sealed. That it is gone is no matter.

@@ -53,8 +53,10 @@ pub(crate) struct State<'t> {
     tree: &'t Tree,
     path: PathBuf,
     owner: Attributes,
-    /// Open and locked against a second sealinit; `None` until it exists.
-    open: Option<(Rc<Dir>, File)>,
+    /// `None` until it exists.
+    dir: Option<Rc<Dir>>,
+    /// Held against a second sealinit by who is going to write.
+    lock: Option<File>,
 }
 
 impl<'t> State<'t> {
@@ -63,20 +65,32 @@ impl<'t> State<'t> {
     /// # Errors
     /// That it is no directory of ours, or that another sealinit is at work in it.
     pub(crate) fn open(tree: &'t Tree, path: &Path, starter: &Starter) -> Result<Self, Error> {
+        let mut state = Self::look(tree, path, starter)?;
+        if let Some(dir) = state.dir.take() {
+            state.hold(dir)?;
+        }
+        Ok(state)
+    }
+
+    /// Opens the directory at `path`, if it exists, to look at what is in it: it is not locked, and must not be written.
+    ///
+    /// # Errors
+    /// That it is no directory, or closed to us.
+    pub(crate) fn look(tree: &'t Tree, path: &Path, starter: &Starter) -> Result<Self, Error> {
         let owner = Attributes { uid: starter.uid, gid: starter.gid, mode: FILE_MODE };
-        let mut state = Self { tree, path: path.to_owned(), owner, open: None };
+        let mut state = Self { tree, path: path.to_owned(), owner, dir: None, lock: None };
         match tree.dir(path) {
             Err(TreeError::Missing { .. }) => {}
             Err(source) => return Err(state.failed(source)),
-            Ok(dir) => state.hold(dir)?,
+            Ok(dir) => state.dir = Some(dir),
         }
         Ok(state)
     }
 
     fn hold(&mut self, dir: Rc<Dir>) -> Result<(), Error> {
         let lock = dir.lock().map_err(|source| self.failed(source))?;
-        let lock = lock.ok_or_else(|| Error::StateBusy { path: self.path.clone() })?;
-        self.open = Some((dir, lock));
+        self.lock = Some(lock.ok_or_else(|| Error::StateBusy { path: self.path.clone() })?);
+        self.dir = Some(dir);
         Ok(())
     }
 
@@ -90,7 +104,7 @@ impl<'t> State<'t> {
 
     /// The directory, once it exists.
     pub(crate) fn dir(&self) -> Option<&Rc<Dir>> {
-        self.open.as_ref().map(|(dir, _)| dir)
+        self.dir.as_ref()
     }
 
     /// What an earlier start left. `manifest_path` is where this start looks for the manifest.
@@ -98,6 +112,18 @@ impl<'t> State<'t> {
     /// # Errors
     /// A seal that is there but cannot be believed: it never makes this a first start.
     pub(crate) fn recorded(&self, manifest_path: &Path) -> Result<Recorded, Error> {
+        self.recorded_by(Some(self.owner.uid), manifest_path)
+    }
+
+    /// What an earlier start left, of whatever uid: for somebody who only looks, and may be another.
+    ///
+    /// # Errors
+    /// As [`Self::recorded`].
+    pub(crate) fn recorded_by_anybody(&self, manifest_path: &Path) -> Result<Recorded, Error> {
+        self.recorded_by(None, manifest_path)
+    }
+
+    fn recorded_by(&self, sealer: Option<u32>, manifest_path: &Path) -> Result<Recorded, Error> {
         let Some(dir) = self.dir() else { return Ok(Recorded::Nothing) };
         let unbelievable = |why: String| Error::Seal { path: self.path.join(SEAL), why };
         if let Some(facts) = dir.look(OsStr::new(SEAL)).map_err(|source| self.failed(source))? {
@@ -105,13 +131,14 @@ impl<'t> State<'t> {
             if facts.kind != FileKind::File {
                 return Err(unbelievable(format!("it is a {}", facts.kind.name())));
             }
-            if uid != self.owner.uid || mode & 0o022 != 0 {
-                let ours = self.owner.uid;
+            let sealer_unknown = sealer.is_none();
+            let sealer = sealer.unwrap_or(uid);
+            if uid != sealer || mode & 0o022 != 0 {
                 return Err(unbelievable(format!(
-                    "it belongs to uid {uid} with mode {mode:04o}, not to uid {ours} alone"
+                    "it belongs to uid {uid} with mode {mode:04o}, not to uid {sealer} alone"
                 )));
             }
-            if self.owner.uid == 0
+            if sealer == 0
                 && let Some(error) = dir.unsafe_ancestor(0, |_| false)
             {
                 return Err(unbelievable(error.to_string()));
@@ -120,8 +147,13 @@ impl<'t> State<'t> {
                 TreeError::Io { .. } => self.failed(source),
                 source => unbelievable(source.to_string()),
             })?;
-            let seal = Seal::decode(&bytes.unwrap_or_default(), manifest_path);
-            return seal.map(|seal| Recorded::Seal(Box::new(seal))).map_err(|error| unbelievable(error.to_string()));
+            let seal = Seal::decode(&bytes.unwrap_or_default(), manifest_path)
+                .map_err(|error| unbelievable(error.to_string()))?;
+            let installer = seal.identities.installer;
+            if installer != uid && sealer_unknown {
+                return Err(unbelievable(format!("it belongs to uid {uid}, and says that uid {installer} sealed it")));
+            }
+            return Ok(Recorded::Seal(Box::new(seal)));
         }
         match dir.read(OsStr::new(JOURNAL), MAX_BYTES) {
             Ok(None) => Ok(Recorded::Nothing),
@@ -140,11 +172,7 @@ impl<'t> State<'t> {
 
     /// Why nothing can be kept here, if so. Looks only.
     pub(crate) fn obstacle(&self) -> Option<Error> {
-        let nearest = self.path.ancestors().find_map(|path| match self.tree.dir(path) {
-            Err(TreeError::Missing { .. }) => None,
-            found => Some(found.map(|dir| (path, dir))),
-        });
-        let (path, dir) = match nearest? {
+        let (path, dir) = match self.nearest()? {
             Ok(found) => found,
             Err(source) => return Some(self.failed(source)),
         };
@@ -158,9 +186,17 @@ impl<'t> State<'t> {
         dir.check_writable().err().map(|source| self.failed(source))
     }
 
-    /// Whether it is in memory, and gone when the container stops.
+    /// The directory, or the nearest one above it that exists; and its path.
+    fn nearest(&self) -> Option<Result<(&Path, Rc<Dir>), TreeError>> {
+        self.path.ancestors().find_map(|path| match self.tree.dir(path) {
+            Err(TreeError::Missing { .. }) => None,
+            found => Some(found.map(|dir| (path, dir))),
+        })
+    }
+
+    /// Whether it is (or is going to be) in memory, and gone when the container stops.
     pub(crate) fn is_volatile(&self) -> bool {
-        self.dir().is_some_and(|dir| dir.is_volatile())
+        self.nearest().is_some_and(|found| found.is_ok_and(|(_, dir)| dir.is_volatile()))
     }
 
     /// Records that a first start of the configuration `digest` begins. Makes the directory if there is none.
@@ -168,12 +204,12 @@ impl<'t> State<'t> {
     /// # Errors
     /// That this cannot be written, or that another sealinit came first.
     pub(crate) fn write_journal(&mut self, digest: Digest) -> Result<(), Error> {
-        if self.open.is_none() {
+        if self.dir.is_none() {
             self.tree.make_dir(&self.path, DIRECTORY_MODE).map_err(|source| self.failed(source))?;
             let dir = self.tree.dir(&self.path).map_err(|source| self.failed(source))?;
             self.hold(dir)?;
         }
-        let Some((dir, _)) = &self.open else { return Ok(()) };
+        let Some(dir) = &self.dir else { return Ok(()) };
         let found = dir.facts().attributes;
         if found.uid == self.owner.uid && found.mode != DIRECTORY_MODE {
             let wanted = Attributes { mode: DIRECTORY_MODE, ..found };
@@ -200,7 +236,7 @@ impl<'t> State<'t> {
 
     /// Removes the journal beside a seal. One that stays does no harm: where there is a seal, nobody reads it.
     pub(crate) fn remove_journal(&self) {
-        if let Some((dir, _)) = &self.open
+        if let Some(dir) = &self.dir
             && let Ok(Some(_)) = dir.look(OsStr::new(JOURNAL))
         {
             let _ = dir.remove_all(OsStr::new(JOURNAL)).and_then(|()| dir.sync());
@@ -208,7 +244,7 @@ impl<'t> State<'t> {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let Some((dir, _)) = &self.open else { return Ok(()) };
+        let Some(dir) = &self.dir else { return Ok(()) };
         let temporary = OsString::from(format!("{name}.new"));
         let path = self.path.join(name);
         dir.install_file(OsStr::new(name), &temporary, self.owner, |file| write_and_reread(file, &path, bytes))

@@ -143,6 +143,34 @@ impl Child {
         if manners.expected_exit.contains(&code) { 0 } else { code }
     }
 
+    /// Lets the child go on for as long as `limit`, and then ends it and all that it started; gives its exit code, or `None` if it had
+    /// to be ended.
+    ///
+    /// This process has given up its privileges by now.
+    pub(crate) fn within(self, limit: Duration) -> Option<u8> {
+        let Self { pid, mut turn } = self;
+        let _ = prctl::set_dumpable(false);
+        // As in `supervise`; but a signal waits for the service, which this is not.
+        let _ = turn.read_exact(&mut [0]).and_then(|()| turn.write_all(b"!"));
+        drop(turn);
+        let deadline = Instant::now() + limit;
+        let mut supervising = Supervising { pid, manners: &Manners::default(), stopped: false };
+        let code = loop {
+            if let Some(code) = supervising.reap() {
+                break Some(code);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break None;
+            }
+            let _ = sys::wait_signal(Some(left));
+        };
+        // Its group also where /proc does not tell who else there is.
+        let _ = sys::send(-pid, Signal::KILL);
+        end_the_rest(Duration::ZERO);
+        code
+    }
+
     /// Ends the child before its turn: the socket closes without a word. (SIGKILL may be no longer ours to send.)
     pub(crate) fn abandon(self) {
         drop(self.turn);

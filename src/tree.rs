@@ -226,6 +226,11 @@ impl Dir {
         move |errno| TreeError::io(act, &path, errno)
     }
 
+    /// This directory and those above it, up to the root.
+    pub(crate) fn ancestry(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |dir| dir.parent.as_deref())
+    }
+
     /// The first directory from here to the root that others than `trusted` could change, unless `exempt` says that it is
     /// going to be taken over.
     pub(crate) fn unsafe_ancestor(&self, trusted: u32, exempt: impl Fn(&Path) -> bool) -> Option<TreeError> {
@@ -601,6 +606,11 @@ impl Tree {
         Ok(Self { root, trusted: geteuid().as_raw(), last: RefCell::default() })
     }
 
+    /// The same tree in the eyes of `uid`: whose directories and links are trusted, beside root's.
+    pub(crate) fn trusting(&self, uid: u32) -> Self {
+        Self { root: Rc::clone(&self.root), trusted: uid, last: RefCell::default() }
+    }
+
     /// The uid whose directories and links are trusted, beside root's.
     pub(crate) fn trusted(&self) -> u32 {
         self.trusted
@@ -700,6 +710,15 @@ impl Tree {
     /// Reads a whole regular file of at most `limit` bytes; `None` for nothing there. A link as its last name is followed like
     /// one on the way.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
+        match self.find(path)? {
+            Some((dir, name)) => read_file(&dir, &name, limit),
+            None => Ok(None),
+        }
+    }
+
+    /// The directory and name where `path` leads, a link as its last name followed like one on the way; `None` for a directory
+    /// that is missing. Whether the name is there has to be looked at.
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<(Rc<Dir>, OsString)>, TreeError> {
         let (mut dir, mut name) = match self.parent(path) {
             Ok((dir, name)) => (dir, name.to_owned()),
             Err(TreeError::Missing { .. }) => return Ok(None),
@@ -720,7 +739,7 @@ impl Tree {
                     };
                     (dir, name) = (next, last.to_owned());
                 }
-                _ => return read_file(&dir, &name, limit),
+                _ => return Ok(Some((dir, name))),
             }
         }
         Err(TreeError::Loop { path: path.to_owned() })

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use crate::digest::Buffer;
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::install::Installed;
 use crate::inventory::{Content, measure};
 use crate::plan::{Directory, Entry, File, Lock, Plan, What};
 use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
@@ -39,23 +38,76 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Everything in which the disk differs from `plan`, in the order of the plan.
-///
-/// # Errors
-/// That something could not be looked at, which is neither drift nor its absence.
-pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Error> {
+impl Drift {
+    /// `missing`, `extra` or `changed`.
+    pub(crate) fn change(&self) -> &'static str {
+        match (self.expected.as_str(), self.found.as_str()) {
+            (_, NOTHING) => "missing",
+            (NOTHING, _) => "extra",
+            _ => "changed",
+        }
+    }
+}
+
+/// What is expected or found where nothing is.
+const NOTHING: &str = "nothing";
+
+/// What came of a comparison that went on where it could not look.
+#[derive(Debug, Default)]
+pub(crate) struct Comparison {
+    /// In the order of the plan.
+    pub(crate) drifts: Vec<Drift>,
+    /// What could not be looked at, which is neither drift nor its absence.
+    pub(crate) unseen: Vec<Error>,
+}
+
+/// Everything in which the disk differs from `plan`, and everything that could not be looked at.
+pub(crate) fn comparison(tree: &Tree, plan: &Plan) -> Comparison {
     compare(tree, plan, Entry::is_verified)
 }
 
-/// As [`differences`], right after the installation: then a mutable file is as it was installed, too.
+/// Everything in which the disk differs from `plan`, in the order of the plan.
+///
+/// # Errors
+/// What could not be looked at.
+pub(crate) fn differences(tree: &Tree, plan: &Plan) -> Result<Vec<Drift>, Vec<Error>> {
+    comparison(tree, plan).complete()
+}
+
+/// As [`differences`], right after the installation: then a mutable file is as it was installed, too, unless it was `kept`.
 ///
 /// # Errors
 /// As [`differences`].
-pub(crate) fn differences_from_installed(tree: &Tree, plan: &Plan, installed: &Installed) -> Result<Vec<Drift>, Error> {
-    compare(tree, plan, |entry| !installed.kept.contains(&entry.dest))
+pub(crate) fn differences_from_installed(
+    tree: &Tree,
+    plan: &Plan,
+    kept: &BTreeSet<PathBuf>,
+) -> Result<Vec<Drift>, Vec<Error>> {
+    compare(tree, plan, |entry| !kept.contains(&entry.dest)).complete()
 }
 
-fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<Vec<Drift>, Error> {
+/// As [`comparison`], with what is the service's own once it was installed.
+pub(crate) fn comparison_from_installed(tree: &Tree, plan: &Plan) -> Comparison {
+    compare(tree, plan, |_| true)
+}
+
+impl Comparison {
+    /// What drifted is why we cannot look, more often than not: it is told with that, and before it.
+    fn complete(mut self) -> Result<Vec<Drift>, Vec<Error>> {
+        if self.drifts.is_empty() && !self.unseen.is_empty() {
+            return Err(self.unseen);
+        }
+        self.drifts.extend(self.unseen.into_iter().filter_map(|error| match error {
+            Error::Measure { path, source } => {
+                Some(Drift { path, attribute: UNSEEN, expected: "to be looked at".into(), found: source.to_string() })
+            }
+            _ => None,
+        }));
+        Ok(self.drifts)
+    }
+}
+
+fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Comparison {
     let mut verifying = Verifying {
         tree,
         locked: plan.lock != Lock::None,
@@ -67,24 +119,10 @@ fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Result<V
     let mut unseen = Vec::new();
     for entry in plan.entries.iter().filter(|entry| which(entry)) {
         if let Err(source) = verifying.entry(entry) {
-            unseen.push((entry.dest.clone(), source));
+            unseen.push(Error::Measure { path: entry.dest.clone(), source });
         }
     }
-    let mut drifts = verifying.drifts;
-    if drifts.is_empty() {
-        return match unseen.into_iter().next() {
-            Some((path, source)) => Err(Error::Measure { path, source }),
-            None => Ok(drifts),
-        };
-    }
-    // What drifted is why we cannot look, more often than not: it is told with that, and before it.
-    drifts.extend(unseen.into_iter().map(|(path, source)| Drift {
-        path,
-        attribute: UNSEEN,
-        expected: "to be looked at".into(),
-        found: source.to_string(),
-    }));
-    Ok(drifts)
+    Comparison { drifts: verifying.drifts, unseen }
 }
 
 struct Verifying<'a> {
@@ -128,7 +166,7 @@ impl Verifying<'_> {
             What::Directory(directory) => self.directory(dest, dir, name, directory),
             What::Absent => {
                 if let Some(facts) = dir.look(name)? {
-                    self.kind(dest, "nothing", facts.kind.name());
+                    self.kind(dest, NOTHING, facts.kind.name());
                 }
                 Ok(())
             }
@@ -138,7 +176,7 @@ impl Verifying<'_> {
     /// Tells what is wrong on the way to an entry. That is drift, for it was right when it was sealed.
     fn parent(&mut self, dest: &Path, what: &What, error: TreeError) -> Result<(), TreeError> {
         match error {
-            TreeError::Missing { .. } => self.kind(dest, wanted(what), "nothing"),
+            TreeError::Missing { .. } => self.kind(dest, wanted(what), NOTHING),
             TreeError::NotDirectory { path, kind } => self.push(&path, "type", "directory", kind),
             TreeError::UnsafeLink { path } => self.push(&path, "type", "directory", "symlink"),
             TreeError::UnsafeDirectory { path, uid, mode } => {
@@ -158,7 +196,7 @@ impl Verifying<'_> {
         let (mut open, facts) = match dir.open_file(name) {
             Ok(Some(found)) => found,
             Ok(None) => {
-                self.kind(dest, "file", "nothing");
+                self.kind(dest, "file", NOTHING);
                 return Ok(());
             }
             Err(TreeError::NotFile { kind, .. }) => {
@@ -195,7 +233,7 @@ impl Verifying<'_> {
     fn directory(&mut self, dest: &Path, dir: &Dir, name: &OsStr, directory: &Directory) -> Result<(), TreeError> {
         match dir.look(name)? {
             None => {
-                self.kind(dest, "directory", "nothing");
+                self.kind(dest, "directory", NOTHING);
                 return Ok(());
             }
             Some(facts) if facts.kind != FileKind::Directory => {
@@ -210,7 +248,7 @@ impl Verifying<'_> {
                 if !names.contains(&name)
                     && let Some(facts) = dir.look(&name)?
                 {
-                    self.push(&dest.join(name), "extra", "nothing", facts.kind.name());
+                    self.push(&dest.join(name), "extra", NOTHING, facts.kind.name());
                 }
             }
         }
@@ -246,6 +284,6 @@ fn wanted(what: &What) -> &'static str {
     match what {
         What::File(_) => "file",
         What::Directory(_) => "directory",
-        What::Absent => "nothing",
+        What::Absent => NOTHING,
     }
 }

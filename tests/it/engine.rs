@@ -27,7 +27,7 @@ const LABEL: &str = "sealinit.test";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A name that no other test, run or user of the engine has.
-fn unique() -> String {
+pub(crate) fn unique() -> String {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);
     format!("sealinit-test-{}-{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
@@ -187,6 +187,11 @@ impl Image {
         Self::build(context, &["--label", &format!("{LABEL}={}", unique())])
     }
 
+    /// What the engine knows it by.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A `docker run` of this image.
     pub(crate) fn run(&self) -> Run<'_> {
         Run { image: self, options: Vec::new(), arguments: Vec::new() }
@@ -342,6 +347,25 @@ impl Container {
     /// What `docker inspect` knows under this key.
     fn inspect(&self, key: &str) -> String {
         docker(["inspect", "--format", &format!("{{{{{key}}}}}"), &self.name])
+    }
+
+    /// Waits until the engine calls it this, and returns what the health checks said.
+    pub(crate) fn health(&self, expected: &str) -> String {
+        poll(expected, || (self.inspect(".State.Health.Status") == expected).then_some(()));
+        self.inspect("range .State.Health.Log}}{{.Output}}{{end")
+    }
+
+    /// The host's pid of its first process.
+    pub(crate) fn pid(&self) -> String {
+        self.inspect(".State.Pid")
+    }
+
+    /// Waits until the service has been started.
+    pub(crate) fn started(&self) {
+        poll("a summary", || {
+            assert!(self.is_running(), "it has ended:\n{:#?}", self.all_logs());
+            self.logs().stderr.contains(" state=").then_some(())
+        });
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -23,6 +23,8 @@ mod container;
 mod cost;
 /// Killed at every system call of a start, then started again.
 mod crash;
+/// The digest by other means, and for ever.
+mod digest;
 /// What the documentation says, tried.
 mod docs;
 /// Every kind of drift under every policy.
@@ -41,10 +43,22 @@ mod hostile;
 mod init;
 /// Bad input: each mistake has its exit code and its message, and nothing is written.
 mod invalid;
+/// Manual pages and shell completions.
+mod manual;
 /// A real file system on a real block device, of which the power is cut.
 mod power_cut;
 /// Every way to be started with too much or too little, and drops that only say so.
 mod privileges;
+/// `check`: would a first start succeed here?
+mod report_check;
+/// Health checks, smoke tests and Compose, in real Docker containers.
+mod report_container;
+/// `plan`: what a start would do now.
+mod report_plan;
+/// `schema`: what an editor is told about a manifest.
+mod report_schema;
+/// `verify` and `status`: what is sealed, and what has drifted.
+mod report_verify;
 /// Later starts: verified, manifest changed or gone, pins.
 mod restart;
 /// Killed again at every system call of a resumed start.
@@ -59,5 +73,7 @@ mod supervise;
 mod supervise_container;
 /// A supervised service on a terminal: job control, Ctrl-C, Ctrl-Z, window size.
 mod terminal;
+/// The service's own check before the seal, and where a refusal is told.
+mod trial;
 /// Without root, with too few capabilities, in user namespaces.
 mod unprivileged;

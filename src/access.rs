@@ -1,0 +1,201 @@
+//! What the service's uid may do with a path, by owner, group and mode of everything on the way: below another root, and with what is
+//! only planned.
+//!
+//! Never asks the kernel for permission: the kernel would speak of this machine's processes and of what is there now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::exec::{candidates, unfit_head, why_not};
+use crate::plan::{Plan, Service, What};
+use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
+
+const READ: u32 = 0o4;
+const EXECUTE: u32 = 0o1;
+
+/// Whether `service` has the permission `bit` for what has these attributes.
+fn allows(service: &Service, found: Attributes, bit: u32) -> bool {
+    if service.uid == 0 || service.capabilities.unlocks_files() {
+        // Root may do all but execute what nobody may execute.
+        return bit != EXECUTE || found.mode & 0o111 != 0;
+    }
+    let shift = match found {
+        Attributes { uid, .. } if uid == service.uid => 6,
+        Attributes { gid, .. } if service.groups.contains(&gid) => 3,
+        _ => 0,
+    };
+    found.mode >> shift & bit != 0
+}
+
+/// Whether the permissions let `service` execute a file with these attributes.
+pub(crate) fn may_execute(service: &Service, found: Attributes) -> bool {
+    allows(service, found, EXECUTE)
+}
+
+/// The first directory on the way to what is in `dir` that `service` may not enter.
+fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
+    dir.ancestry().find(|dir| !allows(service, dir.facts().attributes, EXECUTE))
+}
+
+/// What would keep `service` from being started below the root of `tree`; `planned` will be there by then.
+pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) -> bool) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let working_dir = service.working_dir.as_deref().unwrap_or(Path::new("/"));
+    if !planned(working_dir) {
+        let entered = match tree.dir(working_dir) {
+            Ok(dir) if closed(service, &dir).is_some() => Err(Errno::EACCES.into()),
+            Ok(_) => Ok(()),
+            Err(TreeError::Missing { .. }) => Err(Errno::ENOENT.into()),
+            Err(TreeError::NotDirectory { .. }) => Err(Errno::ENOTDIR.into()),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        let path = working_dir.to_owned();
+        errors.extend(entered.err().map(|source| Error::WorkingDir { path, source }));
+    }
+    errors.extend(program(tree, service, working_dir, planned).err());
+    errors
+}
+
+/// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
+fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(&Path) -> bool) -> Result<(), Error> {
+    let environment: BTreeMap<OsString, OsString> =
+        service.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let (candidates, searched) = candidates(&service.command[0], &environment);
+    let mut unfit = None;
+    for candidate in candidates {
+        let path = working_dir.join(&candidate);
+        if planned(&path) {
+            return Ok(());
+        }
+        match executable(tree, service, &path) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // A later directory may have one that it may execute.
+            Err(why) => unfit = unfit.or(Some((candidate, why))),
+        }
+    }
+    Err(match unfit {
+        Some((path, why)) => Error::ServiceNotExecutable { path, why },
+        None => Error::ServiceNotFound { program: service.command[0].clone(), searched },
+    })
+}
+
+/// Whether there is something at `path` that `service` may execute.
+fn executable(tree: &Tree, service: &Service, path: &Path) -> Result<bool, String> {
+    let (dir, name) = match tree.find(path) {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(TreeError::NotDirectory { .. }) => return Ok(false),
+        Err(error) => return Err(error.to_string()),
+    };
+    let Some(facts) = dir.look(&name).map_err(|error| error.to_string())? else { return Ok(false) };
+    match facts.kind {
+        FileKind::File => {}
+        FileKind::Directory => return Err("it is a directory; name a program in it".into()),
+        kind => return Err(format!("it is a {}; name a program", kind.name())),
+    }
+    if closed(service, &dir).is_some() || !allows(service, facts.attributes, EXECUTE) {
+        return Err(why_not(Errno::EACCES, service.uid));
+    }
+    let is_missing = |interpreter: &Path| match tree.find(interpreter) {
+        Ok(Some((dir, name))) => matches!(dir.look(&name), Ok(None)),
+        found => matches!(found, Ok(None)),
+    };
+    // What we cannot read says nothing.
+    let head = head(&dir, &name).unwrap_or_else(|_| b"\x7fELF".into());
+    unfit_head(&head, is_missing).map_or(Ok(true), Err)
+}
+
+fn head(dir: &Dir, name: &std::ffi::OsStr) -> io::Result<Vec<u8>> {
+    const LONGEST: u64 = 256; // BINPRM_BUF_SIZE: the kernel looks no further
+    let opened = dir.open_file(name).map_err(|error| io::Error::other(error.to_string()))?;
+    let (file, _) = opened.ok_or(io::ErrorKind::NotFound)?;
+    let mut head = Vec::new();
+    file.take(LONGEST).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// Something that is going to be installed and that the service could not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) dest: PathBuf,
+    /// What is closed: the file itself, or a directory on the way.
+    pub(crate) closed: PathBuf,
+    pub(crate) attributes: Attributes,
+    /// How many more there are behind the same directory.
+    pub(crate) more: usize,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { dest, closed, attributes: Attributes { uid, gid, mode }, more } = self;
+        write!(f, "the service could not read {}", escaped(dest))?;
+        if *more > 0 {
+            write!(f, " and {more} more")?;
+        }
+        write!(f, ": {} is closed to it (mode {mode:04o}, owner {uid}:{gid}); ", escaped(closed))?;
+        f.write_str("give it to the service's group and open it for that, if the service is to read it")
+    }
+}
+
+/// The planned files that `plan`'s service could not read once they are installed.
+pub(crate) fn unreadable(tree: &Tree, plan: &Plan) -> Vec<Unreadable> {
+    let planned: BTreeMap<&Path, Attributes> = plan
+        .entries
+        .iter()
+        .filter(|entry| matches!(entry.what, What::Directory(_)))
+        .filter_map(|entry| Some((entry.dest.as_path(), entry.what.attributes()?)))
+        .collect();
+    let mut found: Vec<Unreadable> = Vec::new();
+    let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+    for entry in &plan.entries {
+        let What::File(file) = &entry.what else { continue };
+        let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest)
+            .or_else(|| (!allows(&plan.service, file.attributes, READ)).then(|| (entry.dest.clone(), file.attributes)));
+        let Some((closed, attributes)) = blocked else { continue };
+        if told.insert(closed.clone()) {
+            found.push(Unreadable { dest: entry.dest.clone(), closed, attributes, more: 0 });
+        } else if let Some(first) = found.iter_mut().find(|first| first.closed == closed) {
+            first.more += 1;
+        }
+    }
+    found
+}
+
+/// The first directory above `dest`, from the bottom, that the service may not enter: as planned, or as it is. What is missing will be
+/// made for everybody to enter.
+fn blocked_on_the_way(
+    tree: &Tree,
+    plan: &Plan,
+    planned: &BTreeMap<&Path, Attributes>,
+    dest: &Path,
+) -> Option<(PathBuf, Attributes)> {
+    let enters = |attributes| allows(&plan.service, attributes, EXECUTE);
+    for path in dest.ancestors().skip(1) {
+        if let Some(attributes) = planned.get(path) {
+            if !enters(*attributes) {
+                return Some((path.to_owned(), *attributes));
+            }
+            continue;
+        }
+        let Ok(dir): Result<Rc<Dir>, _> = tree.dir(path) else { continue };
+        // Where links lead through another place, what is there counts as well.
+        let mut way = dir.ancestry().map(|dir| {
+            let attributes = planned.get(dir.path()).copied().unwrap_or(dir.facts().attributes);
+            (dir.path().to_owned(), attributes)
+        });
+        if let Some(found) = way.find(|(_, attributes)| !enters(*attributes)) {
+            return Some(found);
+        }
+        if dir.path() == path {
+            return None;
+        }
+    }
+    None
+}

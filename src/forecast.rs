@@ -1,0 +1,354 @@
+//! What `sealinit plan` tells: what a start would do now, entry by entry.
+//!
+//! Never does it, and never shows the content of a secret.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::accounts::{Accounts, Identities, Starter};
+use crate::difference;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::inventory::{Content, Inventory};
+use crate::log::PinStatus;
+use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
+use crate::plan::{Entry, File, Origin, Plan, What};
+use crate::preflight;
+use crate::report::{count, shown};
+use crate::seal::Seal;
+use crate::source;
+use crate::state::{Interrupted, Recorded, State};
+use crate::tree::Tree;
+use crate::verify::{self, Comparison, Drift};
+
+/// Larger contents are not compared line by line.
+const MAX_DIFF_BYTES: u64 = 1024 * 1024;
+
+/// What `plan` is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) manifest: PathBuf,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) pin: Option<Digest>,
+    pub(crate) command: Vec<OsString>,
+    /// Whether to show how contents differ.
+    pub(crate) diff: bool,
+}
+
+/// What a start would do as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    /// Install and seal.
+    Seal,
+    /// Install what an interrupted start began with, and seal.
+    Resume,
+    /// Run what is sealed.
+    Verify,
+    /// Run what is sealed, though the disk differs.
+    Warn,
+    /// Put back what is sealed, and run it.
+    Restore,
+    /// Not run anything.
+    Refuse,
+}
+
+impl Start {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Resume => "resume",
+            Self::Verify => "verify",
+            Self::Warn => "warn",
+            Self::Restore => "restore",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What a start would do. The order of the fields is that of the JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Forecast {
+    start: Start,
+    digest: String,
+    pin: &'static str,
+    lock: &'static str,
+    /// By path.
+    entries: Vec<Step>,
+    /// Why the start would be refused, apart from what drifted.
+    obstacles: Vec<String>,
+    /// What else an operator should know.
+    notes: Vec<String>,
+}
+
+/// What would happen to one path.
+#[derive(Debug, Serialize)]
+struct Step {
+    /// `install`, `replace`, `keep`, `remove`, or `drift`; `unknown` where it could not be looked at.
+    action: &'static str,
+    /// `file`, `directory`, `mutable` or `absent`; `extra` for a name that may not be there.
+    kind: &'static str,
+    path: String,
+    differences: Vec<Difference>,
+    /// How the content would change, as a unified diff.
+    diff: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference {
+    attribute: &'static str,
+    expected: String,
+    found: String,
+}
+
+/// Foretells a start.
+///
+/// # Errors
+/// That it cannot even be planned.
+pub(crate) fn forecast(options: &Options) -> Result<Forecast, Vec<Error>> {
+    let root = Path::new("/");
+    let tree = Tree::open(root).map_err(|source| Error::Root { path: root.into(), source })?;
+    let starter = Starter::of_this_process()?;
+    let state = State::look(&tree, &options.state_dir, &starter)?;
+    match state.recorded(&options.manifest)? {
+        Recorded::Seal(seal) => later_start(options, &tree, &starter, &seal),
+        Recorded::Nothing => first_start(options, &tree, &state, &starter, None),
+        Recorded::Journal(interrupted) => first_start(options, &tree, &state, &starter, Some(interrupted)),
+    }
+}
+
+/// `interrupted` is the journal of an earlier attempt.
+fn first_start(
+    options: &Options,
+    tree: &Tree,
+    state: &State<'_>,
+    starter: &Starter,
+    interrupted: Option<Interrupted>,
+) -> Result<Forecast, Vec<Error>> {
+    let manifest = Manifest::load(&options.manifest)?;
+    let (inventory, _) = Inventory::read(&manifest)?;
+    let identities = Identities::resolve(&manifest, &Accounts::load(tree)?, starter)?;
+    let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
+    let mut obstacles = pin_obstacle(options.pin, plan.digest);
+    if let Some(Interrupted { digest }) = interrupted
+        && digest != Some(plan.digest)
+    {
+        let found = digest.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
+        obstacles.push(Error::Interrupted { path: state.path().to_owned(), expected: plan.digest, found });
+    }
+    obstacles.extend(preflight::first_start(tree, &plan, state, starter, &options.manifest));
+    let comparison = verify::comparison_from_installed(tree, &plan);
+    let start = match interrupted {
+        _ if !obstacles.is_empty() => Start::Refuse,
+        Some(_) => Start::Resume,
+        None => Start::Seal,
+    };
+    // What is wrong on the way is an obstacle, and told as one.
+    Ok(Forecast::new(options, tree, &plan, comparison, Actions::First, start, &obstacles))
+}
+
+fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -> Result<Forecast, Vec<Error>> {
+    let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
+    let mut obstacles = pin_obstacle(options.pin, plan.digest);
+    if seal.identities.installer != starter.uid {
+        obstacles.push(Error::OtherStarter { sealer: seal.identities.installer, is: starter.uid });
+    }
+    obstacles.extend(preflight::later_start(&plan, starter));
+    let mut notes = Vec::new();
+    let manifest = shown(&options.manifest);
+    match manifest::read(&options.manifest) {
+        Ok(bytes) if bytes == seal.manifest.text().as_bytes() => {}
+        Err(Error::ManifestRead { source, .. }) if source.is_missing() => {
+            notes.push(format!("the manifest {manifest} is gone; the sealed one counts"));
+        }
+        _ if plan.on_manifest_change == OnManifestChange::Refuse => {
+            obstacles.push(Error::ManifestChanged { path: options.manifest.clone() });
+        }
+        _ => notes.push(format!(
+            "the manifest {manifest} is not the sealed one; the sealed one counts until the container is recreated"
+        )),
+    }
+    if !options.command.is_empty() && options.command != seal.arguments && options.command != plan.service.command {
+        notes.push("the command after -- is not the sealed one, which is drift".into());
+    }
+    let comparison = verify::comparison(tree, &plan);
+    let start = match plan.on_drift {
+        _ if !obstacles.is_empty() => Start::Refuse,
+        _ if comparison.drifts.is_empty() => Start::Verify,
+        OnDrift::Refuse => Start::Refuse,
+        OnDrift::Warn if options.pin.is_some() => Start::Refuse,
+        OnDrift::Warn => Start::Warn,
+        OnDrift::Restore => Start::Restore,
+    };
+    let mut forecast = Forecast::new(options, tree, &plan, comparison, Actions::Later, start, &obstacles);
+    forecast.notes.splice(0..0, notes);
+    Ok(forecast)
+}
+
+fn pin_obstacle(pin: Option<Digest>, found: Digest) -> Vec<Error> {
+    pin.filter(|expected| *expected != found).map(|expected| Error::Pin { expected, found }).into_iter().collect()
+}
+
+/// What a difference means: work for a first start, drift for a later one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Actions {
+    First,
+    Later,
+}
+
+impl Forecast {
+    fn new(
+        options: &Options,
+        tree: &Tree,
+        plan: &Plan,
+        comparison: Comparison,
+        actions: Actions,
+        start: Start,
+        obstacles: &[Error],
+    ) -> Self {
+        let Comparison { drifts, unseen } = comparison;
+        let mut by_path: BTreeMap<PathBuf, Vec<Drift>> = BTreeMap::new();
+        for drift in drifts {
+            by_path.entry(drift.path.clone()).or_default().push(drift);
+        }
+        let unlooked = |path: &Path| {
+            unseen.iter().any(|error| matches!(error, Error::Measure { path: at, .. } if at.as_path() == path))
+        };
+        let mut steps: Vec<(PathBuf, Step)> = Vec::new();
+        for entry in &plan.entries {
+            let mut drifts = by_path.remove(&entry.dest).unwrap_or_default();
+            if actions == Actions::First && is_data(tree, entry, &drifts) {
+                drifts.clear();
+            }
+            let action = if unlooked(&entry.dest) { "unknown" } else { action(entry, &drifts, actions) };
+            let diff = (options.diff && drifts.iter().any(|drift| ["content", "type"].contains(&drift.attribute)))
+                .then(|| diff(tree, entry, actions))
+                .flatten();
+            steps.push((entry.dest.clone(), Step::new(action, kind(entry), &entry.dest, drifts, diff)));
+        }
+        // What is no entry: names too many, and directories on the way.
+        for (path, drifts) in by_path {
+            let extra = drifts.iter().all(|drift| drift.attribute == "extra");
+            let action = match actions {
+                Actions::First if extra => "remove",
+                // An obstacle says it.
+                Actions::First => continue,
+                Actions::Later => "drift",
+            };
+            let kind = if extra { "extra" } else { "directory" };
+            let step = Step::new(action, kind, &path, drifts, None);
+            steps.push((path, step));
+        }
+        steps.sort_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
+        Self {
+            start,
+            digest: plan.digest.to_string(),
+            pin: PinStatus::of(options.pin, plan.digest).name(),
+            lock: plan.lock.name(),
+            entries: steps.into_iter().map(|(_, step)| step).collect(),
+            obstacles: obstacles.iter().map(ToString::to_string).collect(),
+            notes: unseen.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Step {
+    fn new(action: &'static str, kind: &'static str, path: &Path, drifts: Vec<Drift>, diff: Option<String>) -> Self {
+        let difference = |Drift { attribute, expected, found, .. }| Difference { attribute, expected, found };
+        Self { action, kind, path: shown(path), differences: drifts.into_iter().map(difference).collect(), diff }
+    }
+}
+
+fn action(entry: &Entry, drifts: &[Drift], actions: Actions) -> &'static str {
+    let change = |what| drifts.iter().any(|drift| drift.change() == what);
+    match actions {
+        _ if drifts.is_empty() => "keep",
+        Actions::Later => "drift",
+        Actions::First if entry.what == What::Absent => "remove",
+        Actions::First if change("missing") => "install",
+        Actions::First => "replace",
+    }
+}
+
+/// Whether what is there is the service's data of an earlier container, which stays as it is.
+fn is_data(tree: &Tree, entry: &Entry, drifts: &[Drift]) -> bool {
+    let What::File(file) = &entry.what else { return false };
+    file.mutable
+        && file.attributes.uid != tree.trusted()
+        && !drifts.iter().any(|drift| ["type", "owner"].contains(&drift.attribute))
+}
+
+fn kind(entry: &Entry) -> &'static str {
+    match &entry.what {
+        What::File(file) if file.mutable => "mutable",
+        What::File(_) => "file",
+        What::Directory(_) => "directory",
+        What::Absent => "absent",
+    }
+}
+
+/// How the content of an entry changes: by a first start from what is on disk to what will be; for a later one, from what was sealed
+/// (as far as the source still has it) to what is on disk.
+fn diff(tree: &Tree, entry: &Entry, actions: Actions) -> Option<String> {
+    let What::File(file) = &entry.what else { return None };
+    if file.secret {
+        return None;
+    }
+    let on_disk = match tree.parent(&entry.dest) {
+        Ok((dir, name)) => dir.read(name, MAX_DIFF_BYTES).ok().flatten(),
+        Err(_) => None,
+    };
+    let planned = planned(file)?;
+    let path = shown(&entry.dest);
+    let on_disk = on_disk.as_deref();
+    match actions {
+        Actions::First => difference::unified(&path, ("on disk", on_disk), ("planned", Some(&planned))),
+        Actions::Later => difference::unified(&path, ("sealed", Some(&planned)), ("on disk", on_disk)),
+    }
+}
+
+/// The content that a file is to have, if its source still has it.
+fn planned(file: &File) -> Option<Vec<u8>> {
+    let bytes = match &file.origin {
+        Origin::Manifest(text) => text.clone().into_bytes(),
+        Origin::Source(path) => {
+            let (mut source, size) = source::open(path).ok()?;
+            if size > MAX_DIFF_BYTES {
+                return None;
+            }
+            source::read_to_end(&mut source, size, MAX_DIFF_BYTES).ok()?
+        }
+    };
+    (Content::of(&bytes) == file.content).then_some(bytes)
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = count(self.entries.len(), "entry", "entries");
+        let changes = self.entries.iter().filter(|step| step.action != "keep").count();
+        writeln!(f, "{}: {entries}, {changes} of them not as they are to be", self.start.name())?;
+        writeln!(f, "digest={} pin={} lock={}", self.digest, self.pin, self.lock)?;
+        for Step { action, kind, path, differences, diff } in &self.entries {
+            write!(f, "{action} {kind} {path}")?;
+            for (index, Difference { attribute, expected, found }) in differences.iter().enumerate() {
+                let separator = if index == 0 { ": " } else { "; " };
+                write!(f, "{separator}{attribute}: expected {expected}, found {found}")?;
+            }
+            writeln!(f)?;
+            if let Some(diff) = diff {
+                f.write_str(diff)?;
+            }
+        }
+        for obstacle in &self.obstacles {
+            writeln!(f, "obstacle {obstacle}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note {note}")?;
+        }
+        Ok(())
+    }
+}

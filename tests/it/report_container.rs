@@ -1,0 +1,201 @@
+//! What a fleet sees of it, in real Docker containers: health checks, smoke tests of images, the service's own check, Compose.
+//!
+//! Ignored by a plain `cargo test`, because they need an engine; `.ci/run` runs them.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::engine::{Configuration, Image, poll, sealinit, unique};
+
+const VERIFY: [&str; 2] = ["/sbin/sealinit", "verify"];
+
+fn text(output: &Output) -> String {
+    String::from_utf8([&*output.stdout, &*output.stderr].concat()).unwrap()
+}
+
+/// The README's health check.
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn a_container_that_was_tampered_with_becomes_unhealthy() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let health = readme.lines().find(|line| line.starts_with("HEALTHCHECK ")).unwrap();
+    let often = health.replace("--interval=1m", "--interval=1s --retries=2");
+    assert_ne!(often, health);
+    let image = Image::nginx().with(&often);
+    let configuration = Configuration::example("nginx");
+    let container = image.run().configuration(&configuration).start();
+    container.health("healthy");
+
+    container.exec(&["sh", "-c", "echo '# tampered' >> /etc/nginx/nginx.conf"]);
+    let said = container.health("unhealthy");
+    assert!(said.contains("drift: 1 difference in "), "{said}");
+    assert!(said.contains("changed /etc/nginx/nginx.conf: content: expected sha256:"), "{said}");
+    assert!(container.is_running(), "it is the orchestrator's to decide what becomes of it");
+}
+
+/// "Kubernetes exec probe and cron job inside; from the host with `--root /proc/PID/root`"
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn verify_says_the_same_inside_and_from_the_host() {
+    let configuration = Configuration::example("nginx");
+    let container = Image::nginx().run().configuration(&configuration).start();
+    container.started();
+    let from_host = || {
+        let root = format!("/proc/{}/root", container.pid());
+        Command::new(sealinit()).args(["verify", "--root", &root]).env_clear().output().unwrap()
+    };
+    let inside = container.try_exec(&VERIFY);
+    assert_eq!(inside.status.code(), Some(0), "{}", text(&inside));
+    assert_eq!(text(&from_host()), text(&inside));
+
+    container.exec(&["chmod", "0644", "/etc/nginx/nginx.conf"]);
+    let inside = container.try_exec(&VERIFY);
+    assert_eq!(inside.status.code(), Some(1), "{}", text(&inside));
+    assert!(text(&inside).contains("changed /etc/nginx/nginx.conf: mode: expected 0440, found 0644\n"));
+    assert_eq!(text(&from_host()), text(&inside));
+
+    let by_service = container.try_exec_as("www-data", &VERIFY);
+    assert_eq!(by_service.status.code(), Some(74), "{}", text(&by_service));
+    assert!(text(&by_service).starts_with("unknown: "), "{}", text(&by_service));
+}
+
+/// "With a pin, deleting or forging the seal, the manifest or a source by docker exec as root does not get another configuration
+/// run".
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn with_a_pin_no_forgery_runs() {
+    let attacks = [
+        (
+            "echo forged >> /etc/nginx/nginx.conf && rm -r /var/lib/sealinit && mkdir /tmp/m && cp -r /etc/sealinit/. /tmp/m && cp /etc/nginx/nginx.conf /tmp/m",
+            80,
+        ),
+        ("sed -i s/1/2/ /var/lib/sealinit/seal", 81),
+        (
+            "cp -r /etc/sealinit /tmp/m && echo '# forged' >> /tmp/m/nginx.conf && rm -r /var/lib/sealinit \
+          && /sbin/sealinit run --manifest /tmp/m/manifest.json --pin $(/sbin/sealinit digest --manifest /tmp/m/manifest.json) -- true",
+            82,
+        ),
+    ];
+    let configuration = Configuration::example("nginx");
+    let manifest = configuration.path("manifest.json");
+    let digest = Command::new(sealinit()).arg("digest").arg("--manifest").arg(manifest).output().unwrap();
+    let pin = text(&digest).trim_end().to_owned();
+    for (attack, code) in attacks {
+        let options = format!("--env SEALINIT_PIN={pin}");
+        let container = Image::nginx().run().options(&options).configuration(&configuration).start();
+        container.started();
+        container.exec(&["sh", "-c", attack]);
+        container.restart();
+        if code == 80 {
+            // Without the seal it is a first start, of the pinned configuration and of no other.
+            container.started();
+            assert_eq!(container.summary().get("pin"), "ok");
+            assert!(!container.exec(&["cat", "/etc/nginx/nginx.conf"]).contains("forged"));
+        } else {
+            container.refused(
+                code,
+                &[if code == 81 { "cannot believe the seal" } else { "not the pinned one" }],
+                "start worker processes",
+            );
+        }
+    }
+}
+
+/// "the smoke test of an image"
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn an_image_is_tried_without_writing_anything() {
+    let configuration = Configuration::example("nginx");
+    let check = |configuration: &Configuration, code: i32| {
+        let run = Image::nginx().run().options("--entrypoint /sbin/sealinit").configuration(configuration);
+        let container = run.arguments(&["check", "--format", "json"]).start();
+        let found: Value = serde_json::from_str(&container.finished(code)).unwrap();
+        let mount_point = ["A /etc/sealinit", "C /etc"].map(str::to_owned);
+        assert_eq!(container.changes(), mount_point.into(), "nothing is written, but by Docker");
+        found
+    };
+    let sound = check(&configuration, 0);
+    assert_eq!(sound["errors"], Value::Array(vec![]), "{sound}");
+
+    configuration.replace("manifest.json", "\"command\": [\"nginx\"", "\"command\": [\"nginz\"");
+    configuration.replace("manifest.json", "\"user\": \"www-data\"", "\"user\": \"www-data\", \"group\": \"no-such\"");
+    let unsound = check(&configuration, 1);
+    let errors = unsound["errors"].as_array().unwrap();
+    assert!(errors.iter().any(|error| error["code"] == 67), "{unsound}");
+}
+
+/// The service's own word: a configuration that nginx rejects is never sealed.
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn nginx_checks_its_configuration_before_it_is_sealed() {
+    let configuration = Configuration::example("nginx");
+    let check =
+        r#""version": 1, "check": [{"command": ["nginx", "-t", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"]}]"#;
+    configuration.replace("manifest.json", "\"version\": 1", check);
+    let container = Image::nginx().run().configuration(&configuration).start();
+    container.started();
+    assert_eq!(container.summary().get("state"), "sealed");
+
+    configuration.write("nginx.conf", "no_such_directive on;\n");
+    let container = Image::nginx().run().configuration(&configuration).start();
+    container.refused(
+        84,
+        &["[emerg]", "unknown directive \"no_such_directive\"", "exit code 1"],
+        "start worker processes",
+    );
+}
+
+/// A Compose file with a pin.
+#[test]
+#[ignore = "needs root, a Docker engine and docker-compose"]
+fn compose_runs_the_pinned_configuration_and_no_other() {
+    let configuration = Configuration::example("nginx");
+    let directory = configuration.path("").display().to_string();
+    let digest = || {
+        let output =
+            Command::new(sealinit()).args(["digest", "--manifest"]).arg(configuration.path("manifest.json")).output();
+        text(&output.unwrap()).trim_end().to_owned()
+    };
+    let project = unique();
+    let pin = digest();
+    let file = configuration.path("..compose.yaml");
+    let image = Image::nginx().id();
+    let yaml = format!(
+        "version: '3.4'\nservices:\n  web:\n    image: {image}\n    network_mode: none\n    container_name: {project}\n    \
+         labels: [sealinit.test]\n    environment:\n      SEALINIT_PIN: {pin}\n    volumes:\n      - {directory}:/etc/sealinit:ro\n    \
+         healthcheck:\n      test: [CMD, /sbin/sealinit, verify]\n      interval: 1s\n"
+    );
+    fs::write(&file, yaml).unwrap();
+    let compose = |words: &[&str]| {
+        let output = Command::new("docker-compose")
+            .args(["--project-name", &project, "--file"])
+            .arg(&file)
+            .args(words)
+            .output()
+            .expect("docker-compose is needed for this test");
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let status = |format: &str| {
+        let output = Command::new("docker").args(["inspect", "--format", format, &project]).output().unwrap();
+        text(&output).trim_end().to_owned()
+    };
+    compose(&["up", "--detach"]);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll("a healthy container", || (status("{{.State.Health.Status}}") == "healthy").then_some(()));
+        assert!(compose(&["logs", "--no-color"]).contains(" pin=ok "));
+
+        configuration.replace("nginx.conf", "events {}", "# another configuration\nevents {}");
+        assert_ne!(digest(), pin);
+        compose(&["up", "--detach", "--force-recreate"]);
+        poll("the refusal", || (status("{{.State.ExitCode}}") == "82").then_some(()));
+        let logs = compose(&["logs", "--no-color"]);
+        assert!(logs.contains("the configuration is not the pinned one"), "{logs}");
+    }));
+    compose(&["down", "--volumes"]);
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}
