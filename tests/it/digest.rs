@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::sandbox::{has_program, skip};
+
 fn repository() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
@@ -34,12 +36,20 @@ fn the_digest_of_the_first_version_never_changes() {
     let manifest = repository().join("tests/fixtures/digest-v1/manifest.json");
     let golden = "sha256:7f2e6e7238a5a45340eb417b9ed607af51c6499605007e0634c0f32b6d8ba205\n";
     assert_eq!(ours(&manifest), golden);
-    assert_eq!(theirs(&manifest), golden);
+    if has_program("python3") {
+        assert_eq!(theirs(&manifest), golden);
+    } else {
+        skip("the README's program needs python3");
+    }
 }
 
 /// "twenty lines of another language reproduce it"
 #[test]
 fn the_readmes_program_comes_to_the_same_digest_for_every_example() {
+    if !has_program("python3") {
+        skip("the README's program needs python3");
+        return;
+    }
     for name in ["nginx", "postgres", "redis"] {
         let manifest = repository().join("examples").join(name).join("manifest.json");
         assert_eq!(theirs(&manifest), ours(&manifest), "{name}");

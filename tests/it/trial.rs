@@ -138,7 +138,7 @@ fn a_check_is_killed_without_cap_kill() {
 }
 
 /// Counts the processes that checks leave behind, of which the shell's own would be one too many.
-const COUNT: &str = "sleep 50 & sleep 0.3; ps -e -o args= | grep -c '^sleep 50'";
+const COUNT: &str = "sleep 50 & sleep 0.3; grep -lx sleep /proc/[0-9]*/comm 2>/dev/null | wc -l";
 
 /// Runs sealinit as a child of a shell that stays, and the script after it has ended.
 fn outlived<'a>(launch: Launch<'a>, script: &str) -> Launch<'a> {
