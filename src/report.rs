@@ -37,7 +37,7 @@ pub(crate) fn print(report: &(impl Display + Serialize), format: Format) -> Resu
 /// Prints `text` as it is.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn write(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
