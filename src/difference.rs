@@ -3,9 +3,10 @@
 //! Never shows what is no text, and nothing in it that a terminal would obey.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use similar::{ChangeTag, TextDiff};
+use similar::algorithms::{Capture, Replace, myers};
+use similar::{ChangeTag, group_diff_ops};
 
 /// After this long a diff need not be the shortest.
 const EFFORT: Duration = Duration::from_millis(500);
@@ -15,26 +16,45 @@ const CONTEXT: usize = 3;
 /// What leads from one content of `path` to another, each with a name; `None` for nothing there. No text, no diff.
 pub(crate) fn unified(path: &str, old: (&str, Option<&[u8]>), new: (&str, Option<&[u8]>)) -> Option<String> {
     let (old_text, new_text) = (text(old.1.unwrap_or_default())?, text(new.1.unwrap_or_default())?);
-    let mut configured = TextDiff::configure();
-    let differ = configured.timeout(EFFORT).diff_lines(old_text, new_text);
+    let old_lines: Vec<&str> = old_text.split_inclusive('\n').collect();
+    let new_lines: Vec<&str> = new_text.split_inclusive('\n').collect();
+    // One algorithm by name: a choice at run time would link all of them, an eighth of the program.
+    let mut found = Replace::new(Capture::new());
+    let (all_old, all_new) = (0..old_lines.len(), 0..new_lines.len());
+    let deadline = Instant::now().checked_add(EFFORT);
+    // Capturing cannot fail.
+    let _ = myers::diff_deadline(&mut found, &old_lines[..], all_old, &new_lines[..], all_new, deadline);
+
     let mut shown = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(shown, "--- {path} ({})\n+++ {path} ({})", old.0, new.0);
-    for hunk in differ.unified_diff().context_radius(CONTEXT).iter_hunks() {
-        let _ = writeln!(shown, "{}", hunk.header());
-        for change in hunk.iter_changes() {
+    for hunk in group_diff_ops(found.into_inner().into_ops(), CONTEXT) {
+        let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { continue };
+        let before = range(first.old_range().start, last.old_range().end);
+        let after = range(first.new_range().start, last.new_range().end);
+        let _ = writeln!(shown, "@@ -{before} +{after} @@");
+        for change in hunk.iter().flat_map(|part| part.iter_changes(&old_lines[..], &new_lines[..])) {
             let sign = match change.tag() {
                 ChangeTag::Equal => ' ',
                 ChangeTag::Delete => '-',
                 ChangeTag::Insert => '+',
             };
             let _ = writeln!(shown, "{sign}{}", line(change.value()));
-            if change.missing_newline() {
+            if !change.value().ends_with('\n') {
                 shown.push_str("\\ No newline at end of file\n");
             }
         }
     }
     Some(shown)
+}
+
+/// Lines in a hunk's header, as diff(1) writes them: the first, counted from 1, and how many unless it is one.
+fn range(start: usize, end: usize) -> String {
+    match end - start {
+        0 => format!("{start},0"),
+        1 => format!("{}", start + 1),
+        length => format!("{},{length}", start + 1),
+    }
 }
 
 /// What can be shown as lines.
