@@ -11,11 +11,12 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::exec::{candidates, unfit_head, why_not};
 use crate::plan::{Plan, Service, What};
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
+use crate::tree::Tree;
 
 const READ: u32 = 0o4;
 const EXECUTE: u32 = 0o1;

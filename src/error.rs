@@ -7,11 +7,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::dir::TreeError;
 use crate::escape::escaped;
 use crate::json::Problem;
 use crate::signal::Signal;
 use crate::source::SourceError;
-use crate::tree::TreeError;
 use crate::verify::Drift;
 
 /// The exit codes, as documented in the README.

@@ -8,11 +8,12 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Buffer, Hasher};
+use crate::dir::{Attributes, Dir, Facts, FileKind, TreeError, write_all};
 use crate::error::Error;
 use crate::inventory::{Content, Held, measure};
 use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
 use crate::source;
-use crate::tree::{Attributes, Dir, Facts, FileKind, Tree, TreeError, write_all};
+use crate::tree::Tree;
 
 /// Proof that a plan was put on disk. Whether it is there is for [`verify`](crate::verify) to say.
 #[derive(Debug)]

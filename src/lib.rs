@@ -23,6 +23,7 @@ mod capability; // capabilities by name
 mod cli; // the command line
 mod difference; // two texts side by side
 mod digest; // SHA-256
+mod dir; // a directory by its descriptor
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service
@@ -53,7 +54,7 @@ mod status; // what is sealed
 mod supervisor; // stays as PID 1 while the service runs
 mod sys; // system calls without a safe wrapper
 mod termination_log; // where Kubernetes looks for the reason
-mod tree; // the file system by descriptors
+mod tree; // the way to every directory
 mod trial; // the service's own check
 mod verification; // whether the disk is what was sealed
 mod verify; // compares the disk with a plan

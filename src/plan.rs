@@ -11,13 +11,13 @@ use std::time::Duration;
 use crate::accounts::Identities;
 use crate::capability::CapabilitySet;
 use crate::digest::Digest;
+use crate::dir::Attributes;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Content, Inventory, Kind, PathKey};
 use crate::json::Located;
 use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
 use crate::supervisor::{DEFAULT_GRACE, Manners};
-use crate::tree::Attributes;
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
 const DEFAULT_COPIED_DIRECTORY_MODE: u32 = 0o550;

@@ -11,12 +11,13 @@ use std::rc::Rc;
 use crate::access;
 use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
+use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::exec;
 use crate::plan::{Directory, Entry, File, Lock, MAX_GROUPS, Origin, Plan, Service, What};
 use crate::state::State;
 use crate::sys;
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
+use crate::tree::Tree;
 
 /// Everything that would stop a first start of `plan`.
 pub(crate) fn first_start(

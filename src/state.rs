@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Starter;
 use crate::digest::Digest;
+use crate::dir::{Attributes, Dir, FileKind, TreeError, write_and_reread};
 use crate::error::Error;
 use crate::seal::Seal;
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError, write_and_reread};
+use crate::tree::Tree;
 
 const SEAL: &str = "seal";
 const JOURNAL: &str = "journal";

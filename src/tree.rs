@@ -1,588 +1,17 @@
-//! The file system below a root, held by descriptors: nothing here follows a symbolic link that somebody else could have put there.
+//! The file system below a root: a way to every directory on which no link is followed that somebody else could have put there.
 //!
-//! Never takes a path apart twice. A directory is opened component by component once, and all that happens in it happens
-//! through its descriptor, so a later swap of a name leads nowhere.
+//! Never takes a path apart twice: a directory is opened component by component once, and is a [`Dir`] from then on.
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, getegid, geteuid, syncfs, unlinkat};
+use nix::unistd::{getegid, geteuid};
 
-use crate::acting::ActingAs;
-use crate::escape::escaped;
+use crate::dir::{Attributes, Dir, FileKind, MAX_LINKS, TreeError, is_safe};
 use crate::sys;
-
-/// Links in one path, as in the kernel (`path_resolution(7)`).
-const MAX_LINKS: usize = 40;
-
-/// What went wrong in the tree.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TreeError {
-    /// A directory on the way does not exist.
-    #[error("the directory {} does not exist; create it in the image", escaped(path))]
-    Missing {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Something on the way is no directory.
-    #[error("{} is a {kind} and not a directory; remove it", escaped(path))]
-    NotDirectory {
-        /// What is in the way.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// A directory on the way lets others replace what is below it.
-    #[error(
-        "{} is owned by uid {uid} with mode {mode:04o}, so not only root could replace what is below it; chown it to root and take away write permission of group and others, or declare it in \"directories\"",
-        escaped(path)
-    )]
-    UnsafeDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A symbolic link on the way could have been put there by somebody else.
-    #[error(
-        "{} is a symbolic link that not only root could have put there; remove it or name its target",
-        escaped(path)
-    )]
-    UnsafeLink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// Too many symbolic links.
-    #[error("{} leads through more than {MAX_LINKS} symbolic links; remove the loop", escaped(path))]
-    Loop {
-        /// The path that was looked up.
-        path: PathBuf,
-    },
-    /// Something is not what it must be.
-    #[error("{} is a {kind} and not a regular file; remove it", escaped(path))]
-    NotFile {
-        /// The path.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// A tree that is deeper than any of good faith.
-    #[error("{} is more than {MAX_DEPTH} directories deep; remove it", escaped(path))]
-    TooDeep {
-        /// The path.
-        path: PathBuf,
-    },
-    /// More than we are ready to read.
-    #[error("{} is larger than {limit} bytes; shorten it", escaped(path))]
-    TooLarge {
-        /// The path.
-        path: PathBuf,
-        /// Bytes.
-        limit: u64,
-    },
-    /// A system call failed.
-    #[error("{act} {}: {source}{}", escaped(path), remedy(source))]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
-
-/// What helps against the errors that an operator can do something about.
-fn remedy(error: &io::Error) -> &'static str {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::ReadOnlyFilesystem => "; mount a volume or tmpfs there",
-        Kind::StorageFull | Kind::QuotaExceeded => "; make room",
-        Kind::PermissionDenied => "; check owner and mode, or the capabilities that were dropped",
-        Kind::ResourceBusy => "; it is a mount point: mount the file elsewhere and name it as source",
-        _ => "",
-    }
-}
-
-impl TreeError {
-    fn io(act: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io { act, path: path.to_owned(), source: source.into() }
-    }
-}
-
-/// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    File,
-    Directory,
-    Link,
-    Fifo,
-    Socket,
-    Device,
-}
-
-impl FileKind {
-    /// One word, as it stands in messages and as the value of the attribute `type`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Directory => "directory",
-            Self::Link => "symlink",
-            Self::Fifo => "FIFO",
-            Self::Socket => "socket",
-            Self::Device => "device",
-        }
-    }
-}
-
-/// Owner, group and permissions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Attributes {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Twelve bits: permissions, set-id and sticky.
-    pub(crate) mode: u32,
-}
-
-/// What stat(2) tells of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Facts {
-    pub(crate) kind: FileKind,
-    pub(crate) attributes: Attributes,
-    pub(crate) size: u64,
-    pub(crate) links: u64,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
-
-impl From<FileStat> for Facts {
-    fn from(stat: FileStat) -> Self {
-        let kind = match stat.st_mode & nix::libc::S_IFMT {
-            nix::libc::S_IFDIR => FileKind::Directory,
-            nix::libc::S_IFLNK => FileKind::Link,
-            nix::libc::S_IFIFO => FileKind::Fifo,
-            nix::libc::S_IFSOCK => FileKind::Socket,
-            nix::libc::S_IFREG => FileKind::File,
-            _ => FileKind::Device,
-        };
-        let attributes = Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
-        // The widths of these fields differ between architectures, and a size is never negative.
-        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
-        Self {
-            kind,
-            attributes,
-            size: stat.st_size as u64,
-            links: stat.st_nlink as u64,
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-        }
-    }
-}
-
-/// An open directory.
-#[derive(Debug)]
-pub(crate) struct Dir {
-    fd: OwnedFd,
-    /// Where it really is, links resolved.
-    path: PathBuf,
-    facts: Facts,
-    parent: Option<Rc<Dir>>,
-}
-
-/// How often a leftover of ours is removed before a file is created; more often means that somebody else is at work.
-const CREATE_ATTEMPTS: usize = 2;
-
-/// How deep a tree may be that is removed or given away. Each level is an open directory, and who makes a deeper one means harm.
-const MAX_DEPTH: usize = 200;
-
-impl Dir {
-    /// Where it really is, links resolved.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    /// What happens in a directory happens as its owner.
-    fn act(&self) -> Option<ActingAs> {
-        ActingAs::owner(self.facts.attributes.uid, self.facts.attributes.gid)
-    }
-
-    fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> TreeError {
-        let path = self.path.join(name);
-        move |errno| TreeError::io(act, &path, errno)
-    }
-
-    /// This directory and those above it, up to the root.
-    pub(crate) fn ancestry(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |dir| dir.parent.as_deref())
-    }
-
-    /// The first directory from here to the root that others than `trusted` could change, unless `exempt` says that it is
-    /// going to be taken over.
-    pub(crate) fn unsafe_ancestor(&self, trusted: u32, exempt: impl Fn(&Path) -> bool) -> Option<TreeError> {
-        let mut dir = Some(self);
-        while let Some(here) = dir {
-            let Attributes { uid, mode, .. } = here.facts.attributes;
-            if !is_safe(&here.facts.attributes, trusted) && !exempt(&here.path) {
-                return Some(TreeError::UnsafeDirectory { path: here.path.clone(), uid, mode });
-            }
-            dir = here.parent.as_deref();
-        }
-        None
-    }
-
-    /// What is at `name`, links not followed; `None` for nothing.
-    pub(crate) fn look(&self, name: &OsStr) -> Result<Option<Facts>, TreeError> {
-        let _acting = self.act();
-        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat.into())),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(self.failed("cannot look at", name)(errno)),
-        }
-    }
-
-    fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
-        let _acting = self.act();
-        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode))
-    }
-
-    /// Opens the regular file `name` for reading; `None` for nothing there.
-    ///
-    /// # Errors
-    /// That it is anything else, or what open(2) says.
-    pub(crate) fn open_file(&self, name: &OsStr) -> Result<Option<(File, Facts)>, TreeError> {
-        // O_NONBLOCK: a FIFO must not make us wait. O_NOCTTY: a terminal must not become ours.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let path = || self.path.join(name);
-        let opened = match self.open(name, flags, Mode::empty()) {
-            Err(Errno::EACCES) => self.open_as_owner(name, flags),
-            opened => opened,
-        };
-        let fd = match opened {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::ELOOP) => return Err(TreeError::NotFile { path: path(), kind: FileKind::Link.name() }),
-            Err(Errno::ENXIO) => return Err(TreeError::NotFile { path: path(), kind: FileKind::Socket.name() }),
-            Err(errno) => return Err(self.failed("cannot open", name)(errno)),
-        };
-        let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
-        match facts.kind {
-            FileKind::File => Ok(Some((fd.into(), facts))),
-            kind => Err(TreeError::NotFile { path: path(), kind: kind.name() }),
-        }
-    }
-
-    /// Opens what is somebody else's and closed to us as that somebody, with the group of this directory to get there.
-    fn open_as_owner(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let _acting = ActingAs::owner(found.st_uid, self.facts.attributes.gid).ok_or(Errno::EACCES)?;
-        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()))
-    }
-
-    /// Opens the directory `name`; `None` for nothing there.
-    fn open_dir(self: &Rc<Self>, name: &OsStr) -> Result<Option<Rc<Self>>, Errno> {
-        let fd = match self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let facts = fstat(&fd)?.into();
-        Ok(Some(Rc::new(Self { fd, path: self.path.join(name), facts, parent: Some(Rc::clone(self)) })))
-    }
-
-    /// A descriptor that can be read, synced and changed; the one we hold only leads there.
-    fn reopen(&self) -> Result<OwnedFd, TreeError> {
-        let _acting = self.act();
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        retry(|| openat(&self.fd, ".", flags, Mode::empty()))
-            .map_err(|errno| TreeError::io("cannot open", &self.path, errno))
-    }
-
-    /// The names in it, sorted.
-    pub(crate) fn names(&self) -> Result<Vec<OsString>, TreeError> {
-        let failed = |errno: Errno| TreeError::io("cannot list", &self.path, errno);
-        let mut listing = nix::dir::Dir::from_fd(self.reopen()?).map_err(failed)?;
-        let mut names = Vec::new();
-        for entry in listing.iter() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// Writes a new file under `temporary`, gives it its attributes, and renames it to `name`: who looks at `name` sees the old file or
-    /// the whole new one, and never one that is more readable than it will be.
-    ///
-    /// # Errors
-    /// What the first failing call says; the temporary is removed then, as far as that still works.
-    pub(crate) fn install_file(
-        &self,
-        name: &OsStr,
-        temporary: &OsStr,
-        attributes: Attributes,
-        write: impl FnOnce(&mut File) -> Result<(), TreeError>,
-    ) -> Result<(), TreeError> {
-        let mut file: File = self.create(temporary)?.into();
-        // A directory's default ACL gives rights to a new file that no mode shows. Gone before there is anything to read.
-        sys::remove_acls(&file).map_err(self.failed("cannot remove the access list of", temporary))?;
-        let installed = write(&mut file).and_then(|()| self.place_file(&file, name, temporary, attributes));
-        if installed.is_err() {
-            let _ = self.unlink(temporary);
-        }
-        installed
-    }
-
-    fn place_file(&self, file: &File, name: &OsStr, temporary: &OsStr, wanted: Attributes) -> Result<(), TreeError> {
-        let path = self.path.join(name);
-        let found: Facts = fstat(file).map_err(self.failed("cannot look at", temporary))?.into();
-        set_attributes(file, &path, &found.attributes, wanted)?;
-        file.sync_all().map_err(|error| TreeError::io("cannot sync", &path, error))?;
-        {
-            let _acting = self.act();
-            renameat(&self.fd, temporary, &self.fd, name).map_err(self.failed("cannot rename into place", name))?;
-        }
-        // Somebody who can write in this directory could have swapped the temporary.
-        match self.look(name)? {
-            Some(placed) if (placed.device, placed.inode) == (found.device, found.inode) => Ok(()),
-            _ => Err(TreeError::io("cannot rename into place", &path, Errno::ESTALE)),
-        }
-    }
-
-    /// Creates a file that only its owner can read, in place of a leftover of an earlier life.
-    fn create(&self, name: &OsStr) -> Result<OwnedFd, TreeError> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-        for _ in 0..CREATE_ATTEMPTS {
-            match self.open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-                Err(Errno::EEXIST) => self.remove_all(name)?,
-                created => return created.map_err(self.failed("cannot create", name)),
-            }
-        }
-        Err(self.failed("cannot create", name)(Errno::EEXIST))
-    }
-
-    fn unlink(&self, name: &OsStr) -> Result<(), TreeError> {
-        self.unlink_with(name, UnlinkatFlags::NoRemoveDir)
-    }
-
-    fn unlink_with(&self, name: &OsStr, flags: UnlinkatFlags) -> Result<(), TreeError> {
-        let _acting = self.act();
-        match unlinkat(&self.fd, name, flags) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(self.failed("cannot remove", name)(errno)),
-        }
-    }
-
-    /// Removes `name`, whatever it is, and all that is in it; links are removed, not followed. Nothing there is no error.
-    pub(crate) fn remove_all(&self, name: &OsStr) -> Result<(), TreeError> {
-        self.remove_below(name, MAX_DEPTH)
-    }
-
-    fn remove_below(&self, name: &OsStr, depth: usize) -> Result<(), TreeError> {
-        match self.look(name)? {
-            None => Ok(()),
-            Some(facts) if facts.kind != FileKind::Directory => self.unlink(name),
-            Some(_) => {
-                let mut dir = self.open_child(name, depth)?;
-                // Another file system is a volume, and its files are not this container's to remove.
-                if dir.facts.device != self.facts.device {
-                    return Err(self.failed("cannot remove", name)(Errno::EBUSY));
-                }
-                // A directory may be closed even to its owner, as whom we act in it.
-                let found = dir.facts.attributes;
-                if found.mode & 0o700 != 0o700 {
-                    dir.set_attributes(Attributes { uid: geteuid().as_raw(), mode: 0o700, ..found })?;
-                    dir = self.open_child(name, depth)?;
-                }
-                for child in dir.names()? {
-                    dir.remove_below(&child, depth - 1)?;
-                }
-                self.unlink_with(name, UnlinkatFlags::RemoveDir)
-            }
-        }
-    }
-
-    /// Opens a directory on the way down.
-    fn open_child(&self, name: &OsStr, depth: usize) -> Result<Self, TreeError> {
-        if depth == 0 {
-            return Err(TreeError::TooDeep { path: self.path.join(name) });
-        }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let fd = self.open(name, flags, Mode::empty()).map_err(self.failed("cannot open", name))?;
-        let facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
-        Ok(Self { fd, path: self.path.join(name), facts, parent: None })
-    }
-
-    /// Makes the directory `name`.
-    fn make_dir(&self, name: &OsStr, mode: u32) -> Result<(), TreeError> {
-        let _acting = self.act();
-        mkdirat(&self.fd, name, Mode::from_bits_truncate(mode)).map_err(self.failed("cannot make the directory", name))
-    }
-
-    /// Gives this directory `wanted`, changing only what differs, and makes sure that it survives a power cut.
-    pub(crate) fn set_attributes(&self, wanted: Attributes) -> Result<(), TreeError> {
-        if self.facts.attributes == wanted {
-            return Ok(());
-        }
-        // Opened while it is who we think it is: afterwards it may be closed to us.
-        let file = File::from(self.reopen()?);
-        set_attributes(&file, &self.path, &self.facts.attributes, wanted)?;
-        file.sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
-    }
-
-    /// Gives all that is below to `uid` and `gid`, changing only what differs, following no link and entering no other file system.
-    ///
-    /// # Errors
-    /// What a call says, or [`Errno::EMLINK`] for a file with another hard link, which may be anywhere.
-    pub(crate) fn give_below(&self, uid: u32, gid: u32) -> Result<(), TreeError> {
-        self.give(uid, gid, MAX_DEPTH)?;
-        // No file of these was opened, so none was synced; and nothing would be given again after a power cut.
-        syncfs(self.reopen()?).map_err(|errno| TreeError::io("cannot sync", &self.path, errno))
-    }
-
-    fn give(&self, uid: u32, gid: u32, depth: usize) -> Result<(), TreeError> {
-        for name in self.names()? {
-            let Some(facts) = self.look(&name)? else { continue };
-            if facts.device != self.facts.device {
-                continue;
-            }
-            if facts.kind == FileKind::Directory {
-                // The directory itself last: until then it is ours to enter.
-                self.open_child(&name, depth)?.give(uid, gid, depth - 1)?;
-            }
-            if (facts.attributes.uid, facts.attributes.gid) == (uid, gid) || facts.kind == FileKind::Device {
-                continue;
-            }
-            let fd = self.open(&name, OFlag::O_PATH, Mode::empty()).map_err(self.failed("cannot open", &name))?;
-            // Looked at again through the descriptor, which no swap of the name can change.
-            let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", &name))?.into();
-            if facts.kind != FileKind::Directory && facts.links > 1 {
-                return Err(self.failed("cannot give away", &name)(Errno::EMLINK));
-            }
-            let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            nix::unistd::fchownat(&fd, c"", owner, group, AtFlags::AT_EMPTY_PATH)
-                .map_err(self.failed("cannot give away", &name))?;
-        }
-        Ok(())
-    }
-
-    /// The first file below that has another hard link and is not yet `uid`'s and `gid`'s.
-    pub(crate) fn hard_link_below(&self, uid: u32, gid: u32) -> Result<Option<PathBuf>, TreeError> {
-        self.hard_link(uid, gid, MAX_DEPTH)
-    }
-
-    fn hard_link(&self, uid: u32, gid: u32, depth: usize) -> Result<Option<PathBuf>, TreeError> {
-        for name in self.names()? {
-            let Some(facts) = self.look(&name)? else { continue };
-            if facts.device != self.facts.device {
-                continue;
-            }
-            if facts.kind == FileKind::Directory {
-                if let Some(found) = self.open_child(&name, depth)?.hard_link(uid, gid, depth - 1)? {
-                    return Ok(Some(found));
-                }
-            } else if facts.links > 1 && (facts.attributes.uid, facts.attributes.gid) != (uid, gid) {
-                return Ok(Some(self.path.join(name)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes sure that names created, renamed and removed in it survive a power cut.
-    pub(crate) fn sync(&self) -> Result<(), TreeError> {
-        File::from(self.reopen()?).sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
-    }
-
-    /// Whether files can be made here: not on a read-only file system, not without permission.
-    pub(crate) fn check_writable(&self) -> Result<(), TreeError> {
-        let _acting = self.act();
-        let flags = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-        match nix::unistd::faccessat(&self.fd, ".", flags, AtFlags::AT_EACCESS) {
-            // An old kernel or seccomp profile that does not know the call: the first write will tell.
-            Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) => Ok(()),
-            Err(errno) => Err(TreeError::io("cannot write in", &self.path, errno)),
-        }
-    }
-
-    /// Whether its file system is in memory.
-    pub(crate) fn is_volatile(&self) -> bool {
-        use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-        fstatfs(&self.fd).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
-    }
-
-    /// An advisory lock on this directory, held until the file is closed; `None` if somebody else holds it.
-    pub(crate) fn lock(&self) -> Result<Option<File>, TreeError> {
-        let file = File::from(self.reopen()?);
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(error)) => return Err(TreeError::io("cannot lock", &self.path, error)),
-            }
-        }
-    }
-}
-
-/// Calls again what a signal interrupted: a network or FUSE file system says so, and it is no failure.
-fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// Whether only `trusted` or root can change what is in a directory with these attributes.
-fn is_safe(attributes: &Attributes, trusted: u32) -> bool {
-    (attributes.uid == 0 || attributes.uid == trusted) && attributes.mode & 0o022 == 0
-}
-
-/// Gives an open file or directory `wanted`, changing only what differs.
-///
-/// Group, then mode, then owner. The mode never applies to a group that it is not meant for; and who gives a file away can
-/// no longer change its mode, unless with `CAP_FOWNER`, which is not needed this way. (chown(2) takes away set-id bits,
-/// which is why others do it first; here no mode has them.)
-fn set_attributes(fd: impl AsFd, path: &Path, found: &Attributes, wanted: Attributes) -> Result<(), TreeError> {
-    let chown = |uid: Option<u32>, gid: Option<u32>| {
-        fchown(fd.as_fd(), uid.map(Uid::from_raw), gid.map(Gid::from_raw))
-            .map_err(|errno| TreeError::io("cannot change the owner of", path, errno))
-    };
-    let me = geteuid().as_raw();
-    let mut owner = found.uid;
-    if found.mode != wanted.mode && owner != me {
-        chown(Some(me), None)?;
-        owner = me;
-    }
-    if found.gid != wanted.gid {
-        chown(None, Some(wanted.gid))?;
-    }
-    if found.mode != wanted.mode {
-        fchmod(fd.as_fd(), Mode::from_bits_truncate(wanted.mode))
-            .map_err(|errno| TreeError::io("cannot change the mode of", path, errno))?;
-    }
-    if owner != wanted.uid {
-        chown(Some(wanted.uid), None)?;
-    }
-    Ok(())
-}
 
 /// Everything below one root directory.
 #[derive(Debug)]
@@ -598,11 +27,7 @@ pub(crate) struct Tree {
 impl Tree {
     /// Opens the tree below `root`.
     pub(crate) fn open(root: &Path) -> Result<Self, TreeError> {
-        let failed = |errno| TreeError::io("cannot open", root, errno);
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = retry(|| nix::fcntl::open(root, flags, Mode::empty())).map_err(failed)?;
-        let facts = fstat(&fd).map_err(failed)?.into();
-        let root = Rc::new(Dir { fd, path: "/".into(), facts, parent: None });
+        let root = Rc::new(Dir::open_root(root)?);
         Ok(Self { root, trusted: geteuid().as_raw(), last: RefCell::default() })
     }
 
@@ -647,7 +72,7 @@ impl Tree {
     }
 
     fn step(&self, dir: &Rc<Dir>, name: &OsStr, path: &Path, links: &mut usize) -> Result<Rc<Dir>, TreeError> {
-        let here = || dir.path.join(name);
+        let here = || dir.path().join(name);
         match dir.open_dir(name) {
             Ok(Some(child)) => return Ok(child),
             Ok(None) => return Err(TreeError::Missing { path: here() }),
@@ -659,21 +84,21 @@ impl Tree {
             return Err(TreeError::NotDirectory { path: here(), kind: facts.kind.name() });
         }
         let owner = facts.attributes.uid;
-        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts.attributes, self.trusted) {
+        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts().attributes, self.trusted) {
             return Err(TreeError::UnsafeLink { path: here() });
         }
         *links += 1;
         if *links > MAX_LINKS {
             return Err(TreeError::Loop { path: path.to_owned() });
         }
-        let target = readlinkat(&dir.fd, name).map_err(dir.failed("cannot read the link", name))?;
+        let target = dir.read_link(name)?;
         let target = Path::new(&target);
         let mut dir = if target.is_absolute() { Rc::clone(&self.root) } else { Rc::clone(dir) };
         for component in target.components() {
             dir = match component {
                 Component::Normal(name) => self.step(&dir, name, path, links)?,
                 // The directory that we came from, not what the file system says: nothing leads above our root.
-                Component::ParentDir => dir.parent.as_ref().map_or_else(|| Rc::clone(&self.root), Rc::clone),
+                Component::ParentDir => dir.parent().map_or_else(|| Rc::clone(&self.root), Rc::clone),
                 _ => dir,
             };
         }
@@ -711,7 +136,7 @@ impl Tree {
     /// one on the way.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
         match self.find(path)? {
-            Some((dir, name)) => read_file(&dir, &name, limit),
+            Some((dir, name)) => dir.read(&name, limit),
             None => Ok(None),
         }
     }
@@ -727,12 +152,11 @@ impl Tree {
         for _ in 0..MAX_LINKS {
             match dir.look(&name)? {
                 Some(facts) if facts.kind == FileKind::Link => {
-                    if !is_safe(&dir.facts.attributes, self.trusted) {
-                        return Err(TreeError::UnsafeLink { path: dir.path.join(name) });
+                    if !is_safe(&dir.facts().attributes, self.trusted) {
+                        return Err(TreeError::UnsafeLink { path: dir.path().join(name) });
                     }
-                    let target =
-                        readlinkat(&dir.fd, name.as_os_str()).map_err(dir.failed("cannot read the link", &name))?;
-                    let target = normalized(&dir.path.join(target));
+                    let target = dir.read_link(&name)?;
+                    let target = normalized(&dir.path().join(target));
                     let (next, last) = match self.parent(&target) {
                         Err(TreeError::Missing { .. }) => return Ok(None),
                         found => found?,
@@ -758,38 +182,4 @@ fn normalized(path: &Path) -> PathBuf {
         }
         path
     })
-}
-
-fn read_file(dir: &Dir, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
-    let Some((file, facts)) = dir.open_file(name)? else { return Ok(None) };
-    let path = dir.path.join(name);
-    let mut bytes = Vec::with_capacity(usize::try_from(facts.size.min(limit)).unwrap_or(0) + 1);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| TreeError::io("cannot read", &path, error))?;
-    if bytes.len() as u64 > limit { Err(TreeError::TooLarge { path, limit }) } else { Ok(Some(bytes)) }
-}
-
-impl Dir {
-    /// Reads a whole regular file in it.
-    pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
-        read_file(self, name, limit)
-    }
-}
-
-/// Writes all of `bytes` to a file being installed at `path`, and reads them back: for what is not verified afterwards.
-pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), TreeError> {
-    write_all(file, path, bytes)?;
-    let mut found = Vec::with_capacity(bytes.len());
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut found))
-        .map_err(|error| TreeError::io("cannot read back", path, error))?;
-    if found == bytes {
-        Ok(())
-    } else {
-        Err(TreeError::io("cannot write", path, io::Error::other("the disk holds something else")))
-    }
-}
-
-/// Writes all of `bytes` to a file being installed at `path`.
-pub(crate) fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), TreeError> {
-    file.write_all(bytes).map_err(|error| TreeError::io("cannot write", path, error))
 }

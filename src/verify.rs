@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Buffer;
+use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Content, measure};
 use crate::plan::{Directory, Entry, File, Lock, Plan, What};
-use crate::tree::{Attributes, Dir, FileKind, Tree, TreeError};
+use crate::tree::Tree;
 
 /// One way in which the disk differs from the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
