@@ -2,7 +2,7 @@
 //!
 //! Never asks a network service, and never takes an unknown name for some default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::{getegid, geteuid, getgroups};
 use serde::{Deserialize, Serialize};
@@ -191,6 +191,11 @@ impl Starter {
 
     pub(crate) fn is_root(&self) -> bool {
         self.uid == 0
+    }
+
+    /// Whether these and no others are the supplementary groups.
+    pub(crate) fn has_groups(&self, groups: &BTreeSet<u32>) -> bool {
+        self.groups.iter().copied().collect::<BTreeSet<_>>() == *groups
     }
 }
 

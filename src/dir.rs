@@ -114,6 +114,11 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 impl TreeError {
+    /// Whether a system call failed for this reason.
+    pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == kind)
+    }
+
     pub(crate) fn io(act: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Io { act, path: path.to_owned(), source: source.into() }
     }

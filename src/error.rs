@@ -290,6 +290,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// That a configuration is not the pinned one, if there is a pin.
+    pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
+        pin.filter(|expected| *expected != found).map(|expected| Self::Pin { expected, found })
+    }
+
     /// The exit code that this error gives.
     #[must_use]
     pub(crate) fn exit_code(&self) -> u8 {

@@ -133,13 +133,8 @@ fn first_start(
     let (inventory, _) = Inventory::read(&manifest)?;
     let identities = Identities::resolve(&manifest, &Accounts::load(tree)?, starter)?;
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
-    let mut obstacles = pin_obstacle(options.pin, plan.digest);
-    if let Some(Interrupted { digest }) = interrupted
-        && digest != Some(plan.digest)
-    {
-        let found = digest.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
-        obstacles.push(Error::Interrupted { path: state.path().to_owned(), expected: plan.digest, found });
-    }
+    let mut obstacles = Vec::from_iter(Error::not_pinned(options.pin, plan.digest));
+    obstacles.extend(interrupted.and_then(|interrupted| interrupted.conflict(plan.digest, state.path())));
     obstacles.extend(preflight::first_start(tree, &plan, state, starter, &options.manifest));
     let comparison = verify::comparison_from_installed(tree, &plan);
     let start = match interrupted {
@@ -153,7 +148,7 @@ fn first_start(
 
 fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -> Result<Forecast, Vec<Error>> {
     let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
-    let mut obstacles = pin_obstacle(options.pin, plan.digest);
+    let mut obstacles = Vec::from_iter(Error::not_pinned(options.pin, plan.digest));
     if seal.identities.installer != starter.uid {
         obstacles.push(Error::OtherStarter { sealer: seal.identities.installer, is: starter.uid });
     }
@@ -187,10 +182,6 @@ fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -
     let mut forecast = Forecast::new(options, tree, &plan, comparison, Actions::Later, start, &obstacles);
     forecast.notes.splice(0..0, notes);
     Ok(forecast)
-}
-
-fn pin_obstacle(pin: Option<Digest>, found: Digest) -> Vec<Error> {
-    pin.filter(|expected| *expected != found).map(|expected| Error::Pin { expected, found }).into_iter().collect()
 }
 
 /// What a difference means: work for a first start, drift for a later one.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -77,13 +78,11 @@ pub(crate) fn restore(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>, starter
     let mut errors = Vec::new();
     for entry in &drifted {
         let writable = tree.parent(&entry.dest).and_then(|(dir, _)| dir.check_writable());
-        match writable {
-            Err(TreeError::Io { source, act, path }) if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
-                let source = TreeError::Io { act, path, source };
-                errors.push(Error::Install { path: entry.dest.clone(), source });
-            }
-            // A directory that drifted may be missing or closed; that is what is going to be mended.
-            _ => {}
+        // A directory that drifted may be missing or closed; that is what is going to be mended.
+        if let Err(source) = writable
+            && source.is(ErrorKind::ReadOnlyFilesystem)
+        {
+            errors.push(Error::Install { path: entry.dest.clone(), source });
         }
     }
     errors.extend(capabilities(&plan.service, &drifted, starter, Phase::FirstStart));
@@ -134,15 +133,10 @@ fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
     let mut errors = Vec::new();
     for entry in &plan.entries {
         let dest = real_path(tree, &entry.dest);
-        let removes = |path: &Path| match (&entry.what, path.strip_prefix(&dest)) {
-            (_, Err(_)) => false,
-            (What::Absent | What::File(_), Ok(_)) => true,
-            (What::Directory(directory), Ok(below)) => match (&directory.exact, below.iter().next()) {
-                (_, None) => true,
-                (Some(names), Some(name)) => !names.contains(name),
-                (None, Some(_)) => false,
-            },
-        };
+        // A file takes the place of all that is below its name, too.
+        let is_file = matches!(entry.what, What::File(_));
+        let removes =
+            |path: &Path| path == dest || (is_file && path.starts_with(&dest)) || removes(&entry.what, &dest, path);
         // Whoever can change a directory above the state can take the state away, however well that is locked itself.
         let gives_away = match &entry.what {
             What::Directory(directory) => {
@@ -153,17 +147,17 @@ fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
             _ => false,
         };
         let source = |other: &&Entry| match &other.what {
-            What::File(File { origin: Origin::Source(path), .. }) => {
-                entry.what == What::Absent && path.starts_with(&entry.dest)
-            }
+            What::File(File { origin: Origin::Source(path), .. }) => path.starts_with(&entry.dest),
             _ => false,
         };
         let hit = if dest.starts_with(&own_state) || removes(&own_state) || gives_away {
             Some(state_dir.to_owned())
         } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real)) {
             Some((*manifest).to_owned())
-        } else {
+        } else if entry.what == What::Absent {
             plan.entries.iter().find(source).map(|other| other.dest.clone())
+        } else {
+            None
         };
         errors.extend(hit.map(|path| Error::OwnPath { path, dest: entry.dest.clone() }));
     }
@@ -236,8 +230,7 @@ impl<'a> Destinations<'a> {
         if !is_there {
             match dir.check_writable() {
                 // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
-                Err(TreeError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::PermissionDenied && self.planned.contains(existing) => {}
+                Err(error) if error.is(ErrorKind::PermissionDenied) && self.planned.contains(existing) => {}
                 checked => checked?,
             }
         }
@@ -290,13 +283,11 @@ impl<'a> Destinations<'a> {
                         let dest = dest.to_owned();
                         self.errors.push(Error::NotOurs { dest, uid, gid, is: me });
                     }
-                    match below.check_writable() {
-                        Err(TreeError::Io { source, path, act })
-                            if changes && source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
-                        {
-                            return Err(TreeError::Io { act, path, source });
-                        }
-                        _ => {}
+                    if let Err(error) = below.check_writable()
+                        && changes
+                        && error.is(ErrorKind::ReadOnlyFilesystem)
+                    {
+                        return Err(error);
                     }
                 }
                 _ => {}
@@ -307,11 +298,11 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// Whether installing `what` at `real` would have to replace or remove the mount point `mounted`.
-fn removes(what: &What, real: &Path, mounted: &Path) -> bool {
-    let Ok(below) = mounted.strip_prefix(real) else { return false };
+/// Whether installing `what` at `real` would have to replace or remove `path`.
+fn removes(what: &What, real: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(real) else { return false };
     match what {
-        What::File(_) => mounted == real,
+        What::File(_) => path == real,
         What::Absent => true,
         What::Directory(Directory { exact: Some(names), .. }) => {
             below.iter().next().is_some_and(|name| !names.contains(name))
@@ -435,7 +426,7 @@ fn user_namespace(service: &Service, entries: &[Entry], starter: &Starter) -> Ve
         errors.extend(unmapped.map(|id| Error::NotMapped { what, id, map }));
     }
     let denied = std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
-    if denied && starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups {
+    if denied && !starter.has_groups(&service.groups) {
         errors.push(Error::SetgroupsDenied);
     }
     errors
@@ -451,7 +442,7 @@ fn is_mapped(map: &str, id: u32) -> bool {
 
 /// Whether group ids have to change for `service`.
 fn changes_groups(service: &Service, starter: &Starter) -> bool {
-    starter.gid != service.gid || starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups
+    starter.gid != service.gid || !starter.has_groups(&service.groups)
 }
 
 /// Whether the bounding set holds more than the service may have.

@@ -51,7 +51,7 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     }
     if starter.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
-        if starter.groups.iter().copied().collect::<BTreeSet<_>>() != service.groups {
+        if !starter.has_groups(&service.groups) {
             let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
             setgroups(&groups).map_err(failed("setgroups"))?;
         }

@@ -170,8 +170,7 @@ impl Rehearsal {
             let digest = inventory.digest(manifest.text());
             self.digest = Some(digest.to_string());
             self.pin = PinStatus::of(options.pin, digest).name();
-            let other = options.pin.filter(|pin| *pin != digest);
-            self.fail(other.map(|expected| Error::Pin { expected, found: digest }));
+            self.fail(Error::not_pinned(options.pin, digest));
         }
         self.fail(unread);
         self.entries = inventory.0.len();

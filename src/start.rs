@@ -146,11 +146,8 @@ fn first_start(
     let digest = inventory.digest(manifest.text());
     summary.digest = Some(digest);
     check_pin(options.pin, digest, summary)?;
-    if let Some(Interrupted { digest: interrupted }) = interrupted
-        && interrupted != Some(digest)
-    {
-        let found = interrupted.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
-        return Err(Error::Interrupted { path: state.path().to_owned(), expected: digest, found }.into());
+    if let Some(error) = interrupted.and_then(|interrupted| interrupted.conflict(digest, state.path())) {
+        return Err(error.into());
     }
 
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
@@ -249,10 +246,7 @@ fn both<A, B>(a: Result<A, Vec<Error>>, b: Result<B, Vec<Error>>) -> Result<(A, 
 
 fn check_pin(pin: Option<Digest>, found: Digest, summary: &mut Summary) -> Result<(), Error> {
     summary.pin = PinStatus::of(pin, found);
-    match pin {
-        Some(expected) if expected != found => Err(Error::Pin { expected, found }),
-        _ => Ok(()),
-    }
+    Error::not_pinned(pin, found).map_or(Ok(()), Err)
 }
 
 /// Says, or refuses, that the manifest mounted now is another one than was sealed. That it is gone is no matter.

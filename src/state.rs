@@ -41,6 +41,14 @@ pub(crate) struct Interrupted {
     pub(crate) digest: Option<Digest>,
 }
 
+impl Interrupted {
+    /// That it was of another configuration than the one with this digest, whose state is at `path`.
+    pub(crate) fn conflict(self, digest: Digest, path: &Path) -> Option<Error> {
+        let found = self.digest.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
+        (self.digest != Some(digest)).then(|| Error::Interrupted { path: path.to_owned(), expected: digest, found })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Journal {

@@ -155,7 +155,7 @@ impl Verifying<'_> {
         };
         match self.look(entry, &dir, name) {
             // In a directory that became somebody's, we can look only at what that somebody may.
-            Err(TreeError::Io { source, .. }) if lost && source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) if lost && error.is(io::ErrorKind::PermissionDenied) => Ok(()),
             looked => looked,
         }
     }
