@@ -154,6 +154,9 @@ pub(crate) enum Error {
     #[error("cannot prove that root is gone: {what}; the service was not started")]
     NotDropped { what: String },
 
+    #[error("cannot give up the capabilities that the service keeps: {source}; the service was ended")]
+    DropRest { source: nix::Error },
+
     #[error("cannot install {}: {source}", escaped(path))]
     Install { path: PathBuf, source: TreeError },
 
@@ -268,9 +271,6 @@ pub(crate) enum Error {
     #[error("SIG{signal} came before the service was started; the next start goes on from here")]
     Stopped { signal: Signal },
 
-    #[error("cannot supervise the service: {step}: {source}; the service was not started")]
-    Supervise { step: &'static str, source: nix::Error },
-
     #[error("the service's check {} failed: {how}; nothing was sealed, correct the configuration", escaped(command))]
     CheckFailed {
         command: OsString,
@@ -316,7 +316,6 @@ impl Error {
             | Self::Root { .. }
             | Self::Measure { .. }
             | Self::NotInstalled(_)
-            | Self::Supervise { .. }
             | Self::Trial { .. }
             | Self::Output { .. } => exit_code::STATE,
             Self::NotRoot { .. }
@@ -328,6 +327,7 @@ impl Error {
             | Self::SetgroupsDenied
             | Self::TooManyGroups { .. }
             | Self::Drop { .. }
+            | Self::DropRest { .. }
             | Self::NotDropped { .. } => exit_code::PRIVILEGE,
             Self::ManifestRead { .. }
             | Self::ManifestTooLarge { .. }

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::plan::{Login, Service};
 use crate::privileges::Unprivileged;
+use crate::signal::Signal;
 use crate::start::Sealed;
 use crate::sys;
 
@@ -45,6 +46,8 @@ pub(crate) struct Prepared {
     program: PathBuf,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// Where in the environment the pid of socket activation is.
+    listen_pid: Option<usize>,
     umask: Mode,
 }
 
@@ -70,10 +73,12 @@ pub(crate) fn prepare(service: &Service, inherited: Inherited, _: &Unprivileged)
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect();
     close_descriptors(passed);
+    let listen_pid = (passed > 0).then(|| environment.keys().position(|name| name == "LISTEN_PID")).flatten();
     Ok(Prepared {
         program,
         arguments: arguments.map_err(unfit)?,
         environment: variables.map_err(unfit)?,
+        listen_pid,
         umask: service.umask.map_or(inherited.umask, Mode::from_bits_truncate),
     })
 }
@@ -83,12 +88,46 @@ pub(crate) fn prepare(service: &Service, inherited: Inherited, _: &Unprivileged)
 /// # Errors
 /// What only the kernel knows: that the program is of another architecture, or that the uid has too many processes.
 pub(crate) fn exec(service: &Prepared, _: &Sealed, _: &Unprivileged) -> Result<Infallible, Error> {
-    let uid = nix::unistd::getuid().as_raw();
-    let failed = |errno| Error::ServiceNotExecutable { path: service.program.clone(), why: why_not(errno, uid) };
-    umask(service.umask);
-    sys::default_signals().map_err(failed)?;
-    let path = CString::new(service.program.as_os_str().as_bytes()).map_err(|_| failed(Errno::ENOENT))?;
-    nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(failed)
+    let path = service.last_steps()?;
+    sys::unblock_signals().map_err(|errno| service.not_executable(errno))?;
+    nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(|errno| service.not_executable(errno))
+}
+
+/// Has a child become the service, in a process group of its own, in the `foreground` of the terminal, and with `signals` to hear before
+/// its first instruction; gives its pid.
+///
+/// # Errors
+/// As [`exec`], and that there is no room for a process.
+pub(crate) fn spawn(
+    service: &Prepared,
+    foreground: bool,
+    signals: &[Signal],
+    _: &Sealed,
+    _: &Unprivileged,
+) -> Result<i32, Error> {
+    let program = sys::Program {
+        path: &service.last_steps()?,
+        arguments: &service.arguments,
+        environment: &service.environment,
+        listen_pid: service.listen_pid,
+        foreground,
+        signals,
+    };
+    sys::spawn(&program).map_err(|errno| service.not_executable(errno))
+}
+
+impl Prepared {
+    /// What an exec does not give back: the umask, and which signals are ignored. Gives the program's path.
+    fn last_steps(&self) -> Result<CString, Error> {
+        umask(self.umask);
+        sys::default_signals();
+        CString::new(self.program.as_os_str().as_bytes()).map_err(|_| self.not_executable(Errno::ENOENT))
+    }
+
+    fn not_executable(&self, errno: Errno) -> Error {
+        let uid = nix::unistd::getuid().as_raw();
+        Error::ServiceNotExecutable { path: self.program.clone(), why: why_not(errno, uid) }
+    }
 }
 
 pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
@@ -100,7 +139,7 @@ pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
             "; it is neither a program of this architecture nor a script with #! on its first line".into()
         }
         Errno::EAGAIN => format!(
-            "; uid {uid} has reached its limit of processes (RLIMIT_NPROC), which counts those of other containers too"
+            "; uid {uid} has reached its limit of processes (RLIMIT_NPROC), which counts those of other containers too, or the container its own (--pids-limit)"
         ),
         Errno::E2BIG => "; shorten arguments and environment".into(),
         _ => String::new(),

@@ -76,6 +76,18 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     Ok(Unprivileged(()))
 }
 
+/// Gives up what a service keeps, once it runs: its init needs nothing but the uid.
+///
+/// # Errors
+/// That something of it is left.
+pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Error> {
+    if service.credentials_unchanged || service.capabilities == CapabilitySet::EMPTY {
+        return Ok(());
+    }
+    // The ambient set goes with the permitted one.
+    sys::set_capabilities(CapabilitySet::EMPTY).map_err(|source| Error::DropRest { source })
+}
+
 fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
     move |source| Error::Drop { step, source }
 }

@@ -28,13 +28,23 @@ impl Signal {
     pub(crate) const INT: Self = Self(2);
     pub(crate) const QUIT: Self = Self(3);
     pub(crate) const KILL: Self = Self(9);
+    pub(crate) const PIPE: Self = Self(13);
     pub(crate) const TERM: Self = Self(15);
     pub(crate) const CHLD: Self = Self(17);
     pub(crate) const CONT: Self = Self(18);
+    const STOP: Self = Self(19);
+    const TSTP: Self = Self(20);
+    const TTIN: Self = Self(21);
+    const TTOU: Self = Self(22);
 
     /// Whether it asks a program to end. (SIGHUP asks a service to read its configuration.)
     pub(crate) fn is_termination(self) -> bool {
         [Self::INT, Self::QUIT, Self::TERM].contains(&self)
+    }
+
+    /// Whether it stops a program that does nothing about it.
+    pub(crate) fn is_stop(self) -> bool {
+        [Self::STOP, Self::TSTP, Self::TTIN, Self::TTOU].contains(&self)
     }
 
     /// Parses `TERM`, `SIGTERM`, `RTMIN`, `RTMIN+3` or `RTMAX-1`.

@@ -4,18 +4,19 @@
 //! keeps nothing of root: it has the service's uid and no capability by then.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{Pid, getpgrp, setpgid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
 use crate::error::Error;
+use crate::exec::{self, Prepared};
 use crate::manifest::SignalTarget;
+use crate::privileges::Unprivileged;
 use crate::signal::Signal;
+use crate::start::Sealed;
 use crate::sys::{self, Change, Received};
 
 /// How long what the service left behind may take to end, unless the operator says otherwise: less than the ten seconds after which
@@ -48,113 +49,68 @@ impl Default for Manners {
     }
 }
 
-/// Which of the two processes after [`split`] this is.
-#[derive(Debug)]
-pub(crate) enum Half {
-    /// The child, which becomes the service once [`Turn::comes`].
-    Service(Turn),
-    /// PID 1, which supervises it.
-    Init(Child),
-}
+impl Manners {
+    /// As what a signal is passed on, if it is.
+    fn rewritten(&self, received: Signal) -> Option<Signal> {
+        self.rewrite.get(&received).copied().unwrap_or(Some(received))
+    }
 
-/// The child's turn to go on, which comes when both processes have given up their privileges.
-#[derive(Debug)]
-pub(crate) struct Turn(UnixStream);
-
-impl Turn {
-    /// Says that the child has done so, and waits; false if PID 1 has ended instead, having said why.
-    pub(crate) fn comes(mut self) -> bool {
-        self.0.write_all(b"!").and_then(|()| self.0.read_exact(&mut [0])).is_ok()
+    /// What waits for a service that there is not yet, as it will be passed on. What does not end a program that has just begun is passed on
+    /// again when it has, and heard then.
+    fn early(&self) -> Vec<Signal> {
+        let pending = sys::pending_signals().into_iter();
+        // Ours, and perhaps only that nobody reads our log.
+        let passed_on = pending.filter(|signal| ![Signal::CHLD, Signal::PIPE].contains(signal));
+        passed_on.filter_map(|signal| self.rewritten(signal)).filter(|signal| !signal.is_stop()).collect()
     }
 }
 
-/// The service's process, seen from PID 1.
+/// The service's process, seen from its init.
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: i32,
-    turn: UnixStream,
-}
-
-/// Makes a child that waits, in a process group of its own, and in the foreground of the terminal if we were.
-///
-/// # Errors
-/// That the kernel does not give us a process or a pipe.
-pub(crate) fn split() -> Result<Half, Error> {
-    let failed = |step| move |source| Error::Supervise { step, source };
-    // Inherited as ignored, SIGCHLD would have children reaped without us. The others stay as they are until the exec: what is
-    // blocked waits even if it is ignored, and a log that nobody reads must not end us by SIGPIPE.
-    sys::default_signal(Signal::CHLD);
-    // From here on every signal waits for us, or in the child for the service.
-    sys::block_signals().map_err(failed("blocking signals"))?;
-    if std::process::id() != 1 {
-        // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
-        let _ = prctl::set_child_subreaper(true);
-    }
-    let (turn, theirs) = UnixStream::pair().map_err(|error| {
-        let source = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        Error::Supervise { step: "socketpair", source }
-    })?;
-    let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
-    let join_group = |pid: i32| {
-        // Done by both processes, so that it is done whoever runs first. A failure means that the other was faster, or that
-        // the child has ended.
-        let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
-        if foreground {
-            let group = if pid == 0 { getpgrp() } else { Pid::from_raw(pid) };
-            let _ = tcsetpgrp(std::io::stdin(), group);
-        }
-    };
-    match sys::fork().map_err(failed("fork"))? {
-        None => {
-            drop(turn);
-            join_group(0);
-            Ok(Half::Service(Turn(theirs)))
-        }
-        Some(pid) => {
-            join_group(pid);
-            Ok(Half::Init(Child { pid, turn }))
-        }
-    }
 }
 
 impl Child {
-    /// Lets the child go on and supervises it to its end; gives the exit code to end with.
+    /// Has a child become the service, in a process group of its own, and in the foreground of the terminal if we were. What has come
+    /// to end it before there was a service, ends it before its first instruction.
     ///
-    /// This process has given up its privileges by now, and owns no descriptor any more.
-    pub(crate) fn supervise(self, manners: &Manners) -> u8 {
-        let Self { pid, mut turn } = self;
+    /// # Errors
+    /// That the service was not started.
+    pub(crate) fn spawn(
+        service: &Prepared,
+        manners: &Manners,
+        sealed: &Sealed,
+        unprivileged: &Unprivileged,
+    ) -> Result<Self, Error> {
+        if std::process::id() != 1 {
+            // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
+            let _ = prctl::set_child_subreaper(true);
+        }
         // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
         let _ = prctl::set_dumpable(false);
+        let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
+        let pid = exec::spawn(service, foreground, &manners.early(), sealed, unprivileged)?;
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
-        let supervising = Supervising { pid, manners, stopped: false };
-        // Until the child has the service's uid too, it could not be signalled. One that says nothing has ended, which the
-        // loop will see.
-        let _ = turn.read_exact(&mut [0]);
-        // What came before there was a service is for it all the same, and before its first instruction.
-        while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
-            supervising.take(received);
-        }
-        let _ = turn.write_all(b"!");
-        drop(turn);
+        Ok(Self { pid })
+    }
+
+    /// Supervises the child to its end; gives the exit code to end with.
+    ///
+    /// This process owns no descriptor any more.
+    pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         sys::close_from(3);
-        let code = supervising.until_the_end();
+        let code = Supervising { pid: self.pid, manners, stopped: false }.until_the_end();
         end_the_rest(manners.grace);
         if manners.expected_exit.contains(&code) { 0 } else { code }
     }
 
     /// Lets the child go on for as long as `limit`, and then ends it and all that it started; gives its exit code, or `None` if it had
     /// to be ended.
-    ///
-    /// This process has given up its privileges by now.
     pub(crate) fn within(self, limit: Duration) -> Option<u8> {
-        let Self { pid, mut turn } = self;
-        let _ = prctl::set_dumpable(false);
-        // As in `supervise`; but a signal waits for the service, which this is not.
-        let _ = turn.read_exact(&mut [0]).and_then(|()| turn.write_all(b"!"));
-        drop(turn);
         let deadline = Instant::now() + limit;
-        let mut supervising = Supervising { pid, manners: &Manners::default(), stopped: false };
+        let mut supervising = Supervising { pid: self.pid, manners: &Manners::default(), stopped: false };
         let code = loop {
             if let Some(code) = supervising.reap() {
                 break Some(code);
@@ -165,15 +121,15 @@ impl Child {
             }
             let _ = sys::wait_signal(Some(left));
         };
-        // Its group also where /proc does not tell who else there is.
-        let _ = sys::send(-pid, Signal::KILL);
-        end_the_rest(Duration::ZERO);
+        self.end();
         code
     }
 
-    /// Ends the child before its turn: the socket closes without a word. (SIGKILL may be no longer ours to send.)
-    pub(crate) fn abandon(self) {
-        drop(self.turn);
+    /// Ends the child and all that it started.
+    pub(crate) fn end(self) {
+        // Its group also where /proc does not tell who else there is.
+        let _ = sys::send(-self.pid, Signal::KILL);
+        end_the_rest(Duration::ZERO);
     }
 }
 
@@ -202,9 +158,9 @@ impl Supervising<'_> {
         }
     }
 
-    /// Passes on what is meant for the service; that a child has changed is meant for us.
+    /// Passes on what is meant for the service; that a child has changed, or that nobody reads our log, is meant for us.
     fn take(&self, received: Received) {
-        if received.signal != Signal::CHLD || received.sent {
+        if ![Signal::CHLD, Signal::PIPE].contains(&received.signal) || received.sent {
             self.pass_on(received.signal);
         }
     }
@@ -227,11 +183,7 @@ impl Supervising<'_> {
     }
 
     fn pass_on(&self, received: Signal) {
-        let signal = match self.manners.rewrite.get(&received) {
-            None => received,
-            Some(Some(signal)) => *signal,
-            Some(None) => return,
-        };
+        let Some(signal) = self.manners.rewritten(received) else { return };
         let target = match self.manners.target {
             SignalTarget::Child => self.pid,
             SignalTarget::Group => -self.pid,

@@ -18,18 +18,15 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
 
 use crate::accounts::Starter;
-use crate::capability::CapabilitySet;
-use crate::error::{Error, exit_code};
+use crate::error::Error;
 use crate::escape::escaped;
-use crate::exec::Inherited;
+use crate::exec::{self, Inherited};
 use crate::install::Installed;
-use crate::launch::become_service;
 use crate::plan::{Check, Plan, Service};
-use crate::privileges;
 use crate::signal::Signal;
 use crate::start::Sealed;
-use crate::supervisor::{self, Half};
-use crate::sys;
+use crate::supervisor::Manners;
+use crate::{launch, privileges, sys};
 
 /// What is shown of a check's output: its end, where programs say why they failed.
 const SHOWN_BYTES: usize = 4096;
@@ -72,7 +69,7 @@ fn run(
         drop((output, verdict));
         let service = service.with_command(check.command.clone());
         let mut judged = File::from(judged);
-        let ended = watch(check, &service, starter, inherited, installed, printed, &mut judged);
+        let ended = watch(check, &service, starter, inherited, installed, printed);
         let _ = match ended {
             Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
             Ok(None) => writeln!(judged, "{TIMED_OUT}"),
@@ -84,7 +81,6 @@ fn run(
     let (output, verdict) = listen(output, verdict);
     // It has ended, or is about to: it has nothing more to say.
     while waitpid(Pid::from_raw(warden), None) == Err(Errno::EINTR) {}
-    // The child speaks before the warden, if it could not become the check.
     let how = match verdict.lines().next().and_then(|verdict| verdict.split_at_checked(1)) {
         Some((ENDED, "0")) => {
             for line in &output {
@@ -114,7 +110,6 @@ fn watch(
     inherited: Inherited,
     installed: &Installed,
     printed: OwnedFd,
-    judged: &mut File,
 ) -> Result<Option<u8>, Error> {
     let failed = |step| move |source| Error::Trial { step, source };
     // What a check leaves behind comes to this process. A kernel that does not know this gives it to PID 1.
@@ -129,28 +124,10 @@ fn watch(
     dup2_stdout(&printed).map_err(failed("dup2"))?;
     dup2_stderr(&printed).map_err(failed("dup2"))?;
     drop(printed);
-    match supervisor::split()? {
-        Half::Service(turn) => {
-            let in_turn = || {
-                if !turn.comes() {
-                    std::process::exit(i32::from(exit_code::PRIVILEGE));
-                }
-            };
-            let Err(error) = become_service(service, starter, inherited, &Sealed::on_trial(installed), in_turn);
-            let _ = writeln!(judged, "{NOT_RUN}{error}");
-            std::process::exit(i32::from(exit_code::NOT_EXECUTABLE));
-        }
-        Half::Init(child) => {
-            let bare = Service { capabilities: CapabilitySet::EMPTY, ..service.clone() };
-            match privileges::drop_to(&bare, starter) {
-                Ok(_) => Ok(child.within(check.limit)),
-                Err(error) => {
-                    child.abandon();
-                    Err(error)
-                }
-            }
-        }
-    }
+    let unprivileged = privileges::drop_to(service, starter)?;
+    let prepared = exec::prepare(service, inherited, &unprivileged)?;
+    let child = launch::spawn(service, &prepared, &Manners::default(), &Sealed::on_trial(installed), unprivileged)?;
+    Ok(child.within(check.limit))
 }
 
 /// The end of what was printed, a line each, and the verdict: once that is there, nobody who could print is left.

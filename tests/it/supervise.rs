@@ -303,24 +303,34 @@ fn a_signal_while_the_configuration_is_installed_reaches_the_service() {
     assert_eq!(sandbox.start().success().state(), "verified");
 }
 
-/// After the fork and before the exec, when the child is still sealinit: it ends, and the service never runs.
+/// The program is on a slow disk: the init waits for the exec, and then passes on what has come meanwhile.
 #[test]
-fn a_signal_before_the_exec_ends_what_would_be_the_service() {
+fn a_signal_while_the_service_is_executed_ends_it() {
     if needs_strace().is_none() {
         return;
     }
     let Some(sandbox) = image() else { return };
-    let mut manifest = supervised(&["sh", "-c", "echo ran"]);
+    let mut manifest = supervised(&["sh", "-c", "sleep 5; echo ran"]);
     // strace is root's, a child of PID 1, and cannot be ended by what has the service's uid.
     manifest["service"]["stop_grace_seconds"] = json!(0);
     sandbox.one_file(&[]).manifest(&manifest);
     // Counted for each process: the child's first.
-    let slowly = "inject=execve:delay_enter=5000000:when=1";
+    let slowly = "inject=execve:delay_enter=500000:when=1";
     let running = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", "trace=execve", "-e", slowly]).running();
     running.until("nothing is left but the exec", || running.stderr().contains(" state=sealed"));
     assert_eq!(running.signal(15).stdout(), "");
     let ended = running.end().code(143);
     assert_eq!(ended.stdout, "", "the service ran: {ended:?}");
+}
+
+/// A log that nobody reads: the signal that this makes is ours.
+#[test]
+fn a_closed_log_does_not_end_the_service() {
+    let Some(sandbox) = service(&["sh", "-c", "echo ran"]) else { return };
+    for launch in both(&sandbox) {
+        let outcome = launch.prelude("rm -f /run/log; mkfifo /run/log; exec 3<>/run/log 2>/run/log 3<&-").start();
+        assert_eq!(outcome.code(0).stdout, "ran\n");
+    }
 }
 
 #[test]
@@ -628,9 +638,11 @@ fn while_the_service_runs_the_init_has_nothing_of_root() {
         ] {
             assert_eq!(status(init, field), expected, "{field}");
         }
-        for set in CAPABILITY_SETS {
+        for set in CAPABILITY_SETS.iter().filter(|set| **set != "CapBnd") {
             assert_eq!(status(init, set), NONE, "{set}");
         }
+        // The bounding set is what an exec may give: the service's own, and the init executes nothing.
+        assert_eq!(status(init, "CapBnd"), "0000000000000400");
         assert_eq!(status(running.service(), "CapEff"), "0000000000000400", "the service's own");
         running.until("it holds no descriptor but the standard ones", || descriptors(init) == ["0", "1", "2"]);
         running.signal(64);
@@ -863,10 +875,9 @@ fn every_start_has_one_summary() {
     }
 }
 
-/// A capability that the service is to keep cannot be kept where keeping is locked: the child finds out, when the init has
-/// already let go of everything.
+/// A capability that the service is to keep cannot be kept where keeping is locked.
 #[test]
-fn a_child_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing() {
+fn a_service_that_cannot_have_its_capabilities_does_not_run_and_it_is_said_once() {
     let mut manifest = supervised(&["sh", "-c", "echo ran >/dev/null; echo ran"]);
     manifest["service"]["capabilities"] = json!(["NET_BIND_SERVICE"]);
     let Some(sandbox) = image() else { return };
@@ -878,7 +889,6 @@ fn a_child_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing() {
     }
 }
 
-/// The init is the one that cannot: nothing runs either, and it is said once.
 #[test]
 fn an_init_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing() {
     if needs_strace().is_none() {
@@ -886,28 +896,32 @@ fn an_init_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing() {
     }
     for call in ["setresuid", "setresgid", "setgroups", "capset"] {
         let Some(sandbox) = service(&["sh", "-c", "echo ran"]) else { return };
-        // Only PID 1 is traced: in the child, the call would succeed. Of setgroups the first call is the preflight's.
+        // Of setgroups the first call is the preflight's.
         let when = if call == "setgroups" { 2 } else { 1 };
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=EPERM:when={when}+"));
-        let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject]).start();
+        let start = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).start();
         let outcome = start.failed(77, call);
         assert_eq!(outcome.errors().len(), 1, "{call}: {outcome:?}");
     }
 }
 
-/// Both processes drop, and where neither can, one speaks.
+/// What the service keeps its init must give up, after it has started the service: where that fails, neither stays.
 #[test]
-fn a_drop_that_fails_in_both_processes_is_said_once() {
+fn an_init_that_cannot_give_up_what_the_service_keeps_ends_it() {
     if needs_strace().is_none() {
         return;
     }
-    for call in ["setresuid", "setresgid", "capset"] {
-        let Some(sandbox) = service(&["sh", "-c", "echo ran"]) else { return };
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=EPERM:when=1+"));
-        let start = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).start();
-        let outcome = start.failed(77, call);
-        assert_eq!(outcome.errors().len(), 1, "{call}: {outcome:?}");
-    }
+    let mut manifest = supervised(&["sh", "-c", "sleep 5; echo ran"]);
+    manifest["service"]["capabilities"] = json!(["NET_BIND_SERVICE"]);
+    let Some(sandbox) = image() else { return };
+    sandbox.one_file(&[]).manifest(&manifest);
+    let inject = "inject=capset:error=EPERM:when=2";
+    let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", "trace=capset", "-e", inject]).start();
+    let ended = start.code(77);
+    assert_eq!(ended.errors().len(), 1, "{ended:?}");
+    ended.says(
+        "cannot give up the capabilities that the service keeps: EPERM: Operation not permitted; the service was ended",
+    );
 }
 
 #[test]
