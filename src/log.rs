@@ -21,6 +21,8 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::plan::Lock;
+use crate::signal::Signal;
+use crate::sys;
 use crate::verify::Drift;
 
 /// How events are written.
@@ -93,7 +95,12 @@ impl io::Write for Patient {
             STUCK.store(true, Ordering::Relaxed);
             return Ok(bytes.len()); // dropped: there is nobody to tell
         }
-        stderr.write(&bytes[..bytes.len().min(AT_ONCE)])
+        let written = stderr.write(&bytes[..bytes.len().min(AT_ONCE)]);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // It waits, blocked, and would hit the service, which has written nothing.
+            sys::forget_signal(Signal::PIPE);
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

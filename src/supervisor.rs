@@ -59,9 +59,7 @@ impl Manners {
     /// again when it has, and heard then.
     fn early(&self) -> Vec<Signal> {
         let pending = sys::pending_signals().into_iter();
-        // Ours, and perhaps only that nobody reads our log.
-        let passed_on = pending.filter(|signal| ![Signal::CHLD, Signal::PIPE].contains(signal));
-        passed_on.filter_map(|signal| self.rewritten(signal)).filter(|signal| !signal.is_stop()).collect()
+        pending.filter_map(|signal| self.rewritten(signal)).filter(|signal| !signal.is_stop()).collect()
     }
 }
 
@@ -158,9 +156,9 @@ impl Supervising<'_> {
         }
     }
 
-    /// Passes on what is meant for the service; that a child has changed, or that nobody reads our log, is meant for us.
+    /// Passes on what is meant for the service; that a child has changed is meant for us.
     fn take(&self, received: Received) {
-        if ![Signal::CHLD, Signal::PIPE].contains(&received.signal) || received.sent {
+        if received.signal != Signal::CHLD || received.sent {
             self.pass_on(received.signal);
         }
     }

@@ -300,7 +300,7 @@ pub(crate) fn pending_signals() -> Vec<Signal> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) signal: Signal,
-    /// Sent by another process, and not by the kernel because something happened, nor to us because we wrote to a closed pipe.
+    /// Sent by a process, and not by the kernel because something happened.
     pub(crate) sent: bool,
 }
 
@@ -320,14 +320,20 @@ pub(crate) fn wait_signal(timeout: Option<Duration>) -> Result<Option<Received>,
     match Errno::result(result) {
         Ok(number) => {
             let signal = Signal(u8::try_from(number).unwrap_or(0));
-            // SAFETY: every kind of siginfo_t has the field, or other plain bytes in its place.
-            let sender = unsafe { info.si_pid() };
             // SI_USER is 0 and what other functions send is below it; what the kernel reports is above.
-            Ok(Some(Received { signal, sent: info.si_code <= 0 && sender.unsigned_abs() != std::process::id() }))
+            Ok(Some(Received { signal, sent: info.si_code <= 0 }))
         }
         Err(Errno::EAGAIN) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// Takes a blocked signal away, if it has come.
+pub(crate) fn forget_signal(signal: Signal) {
+    let set = 1_u64 << (signal.0 - 1);
+    let (info, at_once) = (ptr::null_mut::<libc::siginfo_t>(), [0_u64; 2]);
+    // SAFETY: the set is as large as the size says, the information is not asked for, and a zeroed timespec is two numbers.
+    unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, info, at_once.as_ptr(), size_of::<u64>()) };
 }
 
 /// Sends `signal` to a process, to a process group (negative), or to everybody who may be sent one (-1).

@@ -327,7 +327,11 @@ fn a_signal_while_the_service_is_executed_ends_it() {
 #[test]
 fn a_closed_log_does_not_end_the_service() {
     let Some(sandbox) = service(&["sh", "-c", "echo ran"]) else { return };
-    for launch in both(&sandbox) {
+    let other = sandbox.another();
+    other
+        .one_file(&[])
+        .manifest(&json!({"version": 1, "service": {"user": "app", "command": ["sh", "-c", "echo ran"]}}));
+    for launch in both(&sandbox).into_iter().chain(both(&other)) {
         let outcome = launch.prelude("rm -f /run/log; mkfifo /run/log; exec 3<>/run/log 2>/run/log 3<&-").start();
         assert_eq!(outcome.code(0).stdout, "ran\n");
     }
