@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::digest::Digest;
 use crate::forecast;
@@ -31,21 +31,45 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Configure once or verify, drop root, and become the service (ENTRYPOINT)
-    Run(Run),
+    Run(Lazy<Run>),
     /// Run a command with signals, reaping and a proven privilege drop, without any configuration
-    Init(Init),
+    Init(Lazy<Init>),
     /// Compare the disk with the seal: for health checks, probes and cron jobs, or from the host
-    Verify(Verify),
+    Verify(Lazy<Verify>),
     /// Would a first start succeed here? Tells all that would stop it, and writes nothing
-    Check(Check),
+    Check(Lazy<Check>),
     /// Tell what a start would do now, entry by entry
-    Plan(Plan),
+    Plan(Lazy<Plan>),
     /// Print the manifest's JSON Schema (2020-12), for editors and CI
     Schema,
     /// Print what is sealed: when, by which version, digest and entries
-    Status(Status),
+    Status(Lazy<Status>),
     /// Print the digest of a manifest and all that it names: on any host, as any user, without the image
-    Digest(DigestOf),
+    Digest(Lazy<DigestOf>),
+}
+
+/// The options of a command that are not defined before it is the one that is given: the definition of all of them took a tenth of a start.
+#[derive(Debug)]
+pub(crate) struct Lazy<T>(pub(crate) T);
+
+impl<T: Args> Args for Lazy<T> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.defer(T::augment_args)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command.defer(T::augment_args_for_update)
+    }
+}
+
+impl<T: Args> FromArgMatches for Lazy<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -13,13 +13,16 @@ use crate::hex;
 /// Bytes read at a time: large enough to hash at full speed, small enough to stay in the cache.
 const CHUNK: usize = 64 * 1024;
 
+/// And at first, for most files are shorter, and memory that is not touched costs nothing.
+const FIRST_CHUNK: usize = 8 * 1024;
+
 /// A place to read into, made once for many files: memory that was touched is not given back and asked for again.
 #[derive(Debug)]
 pub(crate) struct Buffer(Vec<u8>);
 
 impl Buffer {
     pub(crate) fn new() -> Self {
-        Self(vec![0; CHUNK])
+        Self(vec![0; FIRST_CHUNK])
     }
 
     /// Reads what is next; empty at the end. An interrupted call is made again.
@@ -29,7 +32,12 @@ impl Buffer {
     pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<&[u8]> {
         loop {
             match reader.read(&mut self.0) {
-                Ok(length) => return Ok(&self.0[..length]),
+                Ok(length) => {
+                    if length == FIRST_CHUNK && self.0.len() == FIRST_CHUNK {
+                        self.0.resize(CHUNK, 0);
+                    }
+                    return Ok(&self.0[..length]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

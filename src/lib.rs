@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{CheckFormat, Cli, Command};
+use crate::cli::{CheckFormat, Cli, Command, Lazy};
 use crate::error::exit_code;
 use crate::inventory::Inventory;
 use crate::log::Summary;
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
         let _ = sys::unblock_signals();
     }
     let errors = match command {
-        Command::Run(run) => {
+        Command::Run(Lazy(run)) => {
             log::install(run.log.log_format, run.log.log_level);
             let options = Options {
                 manifest: run.manifest.manifest,
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
                 }
             }
         }
-        Command::Init(init) => {
+        Command::Init(Lazy(init)) => {
             log::install(init.log.log_format, init.log.log_level);
             match init::init(init.into()) {
                 Ok(code) => return code.into(),
@@ -120,14 +120,14 @@ fn log_errors(errors: Vec<error::Error>) -> Vec<error::Error> {
 fn report(command: Command) -> Result<u8, Vec<error::Error>> {
     match command {
         Command::Run(_) | Command::Init(_) => {}
-        Command::Verify(verify) => {
+        Command::Verify(Lazy(verify)) => {
             log::install(verify.log.log_format, verify.log.log_level);
             let format = verify.report.format;
             let found = verification::verification(&verify.into());
             report::print(&found, format)?;
             return Ok(found.exit_code());
         }
-        Command::Check(check) => {
+        Command::Check(Lazy(check)) => {
             log::install(check.log.log_format, check.log.log_level);
             let format = check.format;
             let found = rehearsal::rehearsal(&check.into())?;
@@ -138,19 +138,19 @@ fn report(command: Command) -> Result<u8, Vec<error::Error>> {
             }
             return Ok(found.exit_code());
         }
-        Command::Plan(plan) => {
+        Command::Plan(Lazy(plan)) => {
             log::install(plan.log.log_format, plan.log.log_level);
             let format = plan.report.format;
             report::print(&forecast::forecast(&plan.into())?, format)?;
         }
         Command::Schema => report::write(&manifest_schema())?,
-        Command::Status(status) => {
+        Command::Status(Lazy(status)) => {
             log::install(status.log.log_format, status.log.log_level);
             let found = status::status(&status.root.root, &status.state.state_dir)?;
             report::print(&found, status.report.format)?;
             return Ok(found.exit_code());
         }
-        Command::Digest(digest) => {
+        Command::Digest(Lazy(digest)) => {
             log::install(digest.log.log_format, digest.log.log_level);
             let manifest = Manifest::load(&digest.manifest.manifest)?;
             let (inventory, _) = Inventory::read(&manifest)?;
