@@ -10,7 +10,7 @@ use crate::exec::{self, Inherited, Prepared};
 use crate::plan::Service;
 use crate::privileges::{self, Unprivileged};
 use crate::start::Sealed;
-use crate::supervisor::{Child, Manners};
+use crate::supervisor::{Child, Init, Manners};
 use crate::sys;
 
 /// Becomes the service; or has a child become it, and gives its exit code when all is over. `announce` is called when there is
@@ -54,7 +54,8 @@ pub(crate) fn spawn(
     sealed: &Sealed,
     unprivileged: Unprivileged,
 ) -> Result<Child, Error> {
-    let child = Child::spawn(prepared, manners, sealed, &unprivileged)?;
+    let init = Init::new(manners);
+    let child = Child::new(exec::spawn(prepared, init.foreground, &init.early, sealed, &unprivileged)?);
     match privileges::drop_the_rest(service, unprivileged) {
         Ok(()) => Ok(child),
         Err(error) => {

@@ -3,19 +3,19 @@
 //! Never writes to standard output, which is the service's, and never fails: a log that is full or closed must not stop PID 1.
 
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serializer;
+use serde::ser::SerializeMap;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::digest::Digest;
 use crate::error::Error;
@@ -60,19 +60,46 @@ impl From<LogLevel> for Level {
 
 /// Sends events to standard error from now on.
 pub(crate) fn install(format: LogFormat, level: LogLevel) {
-    // log_internal_errors would print to a standard error that has just failed, and panic.
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(|| Patient)
-        .with_max_level(Level::from(level))
-        .with_ansi(false)
-        .log_internal_errors(false);
     // That another logger is there already can only be in a test.
-    let _ = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(subscriber.event_format(Text).finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(
-            subscriber.json().flatten_event(true).with_target(false).without_time().finish(),
-        ),
-    };
+    let _ = tracing::subscriber::set_global_default(Log { format, level: level.into() });
+}
+
+/// Writes each event as one line. There are no spans here, and so no registry for them: making one is the dearest thing that
+/// a start that logs one line would do.
+struct Log {
+    format: LogFormat,
+    level: Level,
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level.into())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = match self.format {
+            LogFormat::Text => text(event).into_bytes(),
+            LogFormat::Json => json(event).unwrap_or_default(),
+        };
+        line.push(b'\n');
+        let _ = Patient.write_all(&line);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
 }
 
 /// Standard error, as long as somebody reads it. A log that is full blocks its writer, and we may be PID 1.
@@ -109,24 +136,16 @@ impl io::Write for Patient {
 }
 
 /// `sealinit: level: message key=value …`
-struct Text;
-
-impl<S, N> FormatEvent<S, N> for Text
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warning",
-            Level::INFO => "info",
-            _ => "debug",
-        };
-        let mut line = Line::default();
-        event.record(&mut line);
-        writeln!(writer, "sealinit: {level}: {}{}", line.message, line.fields)
-    }
+fn text(event: &Event<'_>) -> String {
+    let level = match *event.metadata().level() {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        _ => "debug",
+    };
+    let mut line = Line::default();
+    event.record(&mut line);
+    format!("sealinit: {level}: {}{}", line.message, line.fields)
 }
 
 #[derive(Default)]
@@ -150,6 +169,34 @@ impl Visit for Line {
             }
             name => write!(self.fields, " {name}={value}"),
         };
+    }
+}
+
+/// `{"level":"ERROR","message":"…","key":"value",…}`
+fn json(event: &Event<'_>) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::new(&mut line);
+    let mut object = Object(serializer.serialize_map(None)?);
+    object.0.serialize_entry("level", event.metadata().level().as_str())?;
+    event.record(&mut object);
+    object.0.end()?;
+    Ok(line)
+}
+
+/// Writing to memory does not fail.
+struct Object<M>(M);
+
+impl<M: SerializeMap> Visit for Object<M> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        let _ = self.0.serialize_entry(field.name(), &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = self.0.serialize_entry(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = self.0.serialize_entry(field.name(), &format!("{value:?}"));
     }
 }
 
@@ -185,7 +232,8 @@ impl PinStatus {
 /// What a start was: each logs exactly one of these.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    started: Instant,
+    /// When, on the monotonic clock.
+    started: Duration,
     pub(crate) digest: Option<Digest>,
     pub(crate) pin: PinStatus,
     pub(crate) lock: Lock,
@@ -197,7 +245,7 @@ impl Summary {
     /// Of a start that begins now, and of which nothing is known yet.
     pub(crate) fn begin() -> Self {
         Self {
-            started: Instant::now(),
+            started: sys::monotonic(),
             digest: None,
             pin: PinStatus::None,
             lock: Lock::None,
@@ -247,7 +295,7 @@ impl Summary {
             pin: self.pin.name(),
             lock: self.lock.name(),
             entries: self.entries as u64,
-            ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms: u64::try_from(sys::monotonic().saturating_sub(self.started).as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

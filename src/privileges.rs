@@ -10,10 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{
-    Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setegid, seteuid, setfsgid, setfsuid, setgid, setgroups,
-    setresgid, setresuid, setuid,
-};
+use nix::unistd::{Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setfsgid, setfsuid};
 
 use crate::accounts::Starter;
 use crate::capability::{Capability, CapabilitySet};
@@ -21,6 +18,9 @@ use crate::error::Error;
 use crate::plan::Service;
 use crate::preflight::surplus_bounding;
 use crate::sys::{self, Capabilities};
+
+/// The ids that are given up.
+const ROOT: u32 = 0;
 
 /// Proof that this process has the service's credentials and nothing of root's.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     if service.credentials_unchanged {
         return Ok(Unprivileged(()));
     }
-    // setresuid(2) changes one thread; the C library changes all, but nobody checks whether it could.
+    // Every call below changes one thread.
     assert_single_thread()?;
     // First, while we still are what the engine started: afterwards these belong to a stranger.
     give_stdio(service, starter);
     // The bounding set needs CAP_SETPCAP, which goes with the uid.
-    drop_bounding(service)?;
+    let dropped = drop_bounding(service)?;
     match sys::clear_ambient() {
         // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could be kept.
         Err(Errno::EINVAL) if service.capabilities == CapabilitySet::EMPTY => {}
@@ -52,12 +52,11 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     if starter.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
         if !starter.has_groups(&service.groups) {
-            let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
-            setgroups(&groups).map_err(failed("setgroups"))?;
+            let groups: Vec<u32> = service.groups.iter().copied().collect();
+            sys::set_groups(&groups).map_err(failed("setgroups"))?;
         }
-        let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
-        setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
-        setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+        sys::set_gids(service.gid).map_err(failed("setresgid"))?;
+        sys::set_uids(service.uid).map_err(failed("setresuid"))?;
     }
     // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0 would keep all of them, and the
     // inheritable set of a container engine has been too large before (CVE-2022-24769).
@@ -72,7 +71,7 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
     if service.no_new_privileges {
         prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
     }
-    prove(service, starter)?;
+    prove(service, starter, dropped)?;
     Ok(Unprivileged(()))
 }
 
@@ -122,17 +121,16 @@ fn give_stdio(service: &Service, starter: &Starter) {
     }
 }
 
-/// Takes everything out of the bounding set but what the service keeps.
-fn drop_bounding(service: &Service) -> Result<(), Error> {
+/// Takes everything out of the bounding set but what the service keeps, and tells what that was.
+fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
     let sets = sys::capabilities().map_err(failed("capget"))?;
     if sets.effective.contains(Capability::SETPCAP) {
-        for capability in CapabilitySet(u64::MAX).without(service.capabilities).iter() {
-            match sys::drop_bounding(capability) {
-                // The kernel numbers capabilities without gaps: this is the first that it does not know.
-                Err(Errno::EINVAL) => break,
-                dropped => dropped.map_err(failed("emptying the bounding set"))?,
-            }
+        // Asked first: an engine leaves a third of them, and each drop makes new credentials, needed or not.
+        let surplus = sys::bounding().without(service.capabilities);
+        for capability in surplus.iter() {
+            sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
         }
+        return Ok(surplus);
     } else if surplus_bounding(service) {
         if !service.no_new_privileges {
             return Err(Error::NotDropped {
@@ -142,11 +140,12 @@ fn drop_bounding(service: &Service) -> Result<(), Error> {
         // Nothing can be gained from the bounding set when an exec gives no new privileges.
         tracing::debug!("the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless");
     }
-    Ok(())
+    Ok(CapabilitySet::EMPTY)
 }
 
-/// Asks the kernel for everything that was set, and tries to get root back.
-fn prove(service: &Service, starter: &Starter) -> Result<(), Error> {
+/// Asks the kernel for everything that was set, and tries to get root back. `dropped` was taken out of the bounding set, to which nothing
+/// can be added.
+fn prove(service: &Service, starter: &Starter, dropped: CapabilitySet) -> Result<(), Error> {
     let not_dropped = |what: String| Err(Error::NotDropped { what });
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
 
@@ -176,8 +175,7 @@ fn prove(service: &Service, starter: &Starter) -> Result<(), Error> {
     if found != expected {
         return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
     }
-    // Who may empty the bounding set has emptied it; others cannot, and no_new_privileges stands in for it.
-    if starter.capabilities.contains(Capability::SETPCAP) && surplus_bounding(service) {
+    if dropped.iter().any(|capability| sys::bounding_has(capability) != Some(false)) {
         return not_dropped(format!("the bounding set is {}", sys::bounding()));
     }
     // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
@@ -189,16 +187,15 @@ fn prove(service: &Service, starter: &Starter) -> Result<(), Error> {
     }
 
     // Who keeps these may change ids; everybody else must fail.
-    let root = (Uid::from_raw(0), Gid::from_raw(0));
     let may_change_uid = kept.contains(Capability::SETUID);
     let may_change_gid = kept.contains(Capability::SETGID);
-    if !uid.is_root() && !may_change_uid && (setuid(root.0).is_ok() || seteuid(root.0).is_ok()) {
+    if service.uid != ROOT && !may_change_uid && sys::set_effective_uid(ROOT).is_ok() {
         return not_dropped("uid 0 could be taken back".into());
     }
-    if gid != root.1 && !may_change_gid && (setgid(root.1).is_ok() || setegid(root.1).is_ok()) {
+    if service.gid != ROOT && !may_change_gid && sys::set_effective_gid(ROOT).is_ok() {
         return not_dropped("gid 0 could be taken back".into());
     }
-    if !uid.is_root() && !may_change_gid && setgroups(&[root.1]).is_ok() {
+    if service.uid != ROOT && !may_change_gid && sys::set_groups(&[ROOT]).is_ok() {
         return not_dropped("group 0 could be taken back".into());
     }
     Ok(())

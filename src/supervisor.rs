@@ -11,12 +11,8 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
-use crate::error::Error;
-use crate::exec::{self, Prepared};
 use crate::manifest::SignalTarget;
-use crate::privileges::Unprivileged;
 use crate::signal::Signal;
-use crate::start::Sealed;
 use crate::sys::{self, Change, Received};
 
 /// How long what the service left behind may take to end, unless the operator says otherwise: less than the ten seconds after which
@@ -63,24 +59,17 @@ impl Manners {
     }
 }
 
-/// The service's process, seen from its init.
+/// A process that is ready to have the service for a child.
 #[derive(Debug)]
-pub(crate) struct Child {
-    pid: i32,
+pub(crate) struct Init {
+    /// Whether the service is to have the terminal, as we have it.
+    pub(crate) foreground: bool,
+    /// What has come before there is a service, for it to hear before its first instruction.
+    pub(crate) early: Vec<Signal>,
 }
 
-impl Child {
-    /// Has a child become the service, in a process group of its own, and in the foreground of the terminal if we were. What has come
-    /// to end it before there was a service, ends it before its first instruction.
-    ///
-    /// # Errors
-    /// That the service was not started.
-    pub(crate) fn spawn(
-        service: &Prepared,
-        manners: &Manners,
-        sealed: &Sealed,
-        unprivileged: &Unprivileged,
-    ) -> Result<Self, Error> {
+impl Init {
+    pub(crate) fn new(manners: &Manners) -> Self {
         if std::process::id() != 1 {
             // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
             let _ = prctl::set_child_subreaper(true);
@@ -88,10 +77,22 @@ impl Child {
         // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
         let _ = prctl::set_dumpable(false);
         let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
-        let pid = exec::spawn(service, foreground, &manners.early(), sealed, unprivileged)?;
+        Self { foreground, early: manners.early() }
+    }
+}
+
+/// The service's process, seen from its init.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: i32,
+}
+
+impl Child {
+    /// The child of an [`Init`] that is process `pid` now.
+    pub(crate) fn new(pid: i32) -> Self {
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
-        Ok(Self { pid })
+        Self { pid }
     }
 
     /// Supervises the child to its end; gives the exit code to end with.

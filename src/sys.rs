@@ -72,6 +72,47 @@ pub(crate) fn set_capabilities(set: CapabilitySet) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Makes `uid` the real, effective, saved and file-system uid of this thread. (The C library's function of that name does it for all
+/// threads, which takes it five more calls; the drop of privileges asserts that there is one.)
+pub(crate) fn set_uids(uid: u32) -> Result<(), Errno> {
+    // SAFETY: the arguments are numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// Makes `gid` the real, effective, saved and file-system gid of this thread.
+pub(crate) fn set_gids(gid: u32) -> Result<(), Errno> {
+    // SAFETY: the arguments are numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+/// Makes `uid` the effective uid alone: allowed wherever `setuid(2)` would be.
+pub(crate) fn set_effective_uid(uid: u32) -> Result<(), Errno> {
+    // SAFETY: the arguments are numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) }).map(drop)
+}
+
+/// Makes `gid` the effective gid alone: allowed wherever `setgid(2)` would be.
+pub(crate) fn set_effective_gid(gid: u32) -> Result<(), Errno> {
+    // SAFETY: the arguments are numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, u32::MAX, gid, u32::MAX) }).map(drop)
+}
+
+/// Makes these the supplementary groups of this thread.
+pub(crate) fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer is to as many ids as the length says.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// What `CLOCK_MONOTONIC` says. (The C library would first look for the kernel's function that saves a call, which takes longer than
+/// the few calls that are made.)
+pub(crate) fn monotonic() -> Duration {
+    let mut now = [0_i64; 2];
+    // SAFETY: on 64-bit machines a timespec is two of these.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, now.as_mut_ptr()) };
+    let [seconds, nanoseconds] = now.map(i64::unsigned_abs);
+    Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds))
+}
+
 /// A `prctl(2)` whose arguments are numbers.
 fn prctl(option: c_int, argument2: c_ulong, argument3: c_ulong) -> Result<c_int, Errno> {
     // SAFETY: none of the options used here takes a pointer; unused arguments are 0, as the kernel demands.
@@ -81,9 +122,13 @@ fn prctl(option: c_int, argument2: c_ulong, argument3: c_ulong) -> Result<c_int,
 
 /// The bounding set, as far as the kernel knows capabilities.
 pub(crate) fn bounding() -> CapabilitySet {
-    let read = |capability: Capability| prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok();
-    let known = CapabilitySet(u64::MAX).iter().map_while(|capability| Some((capability, read(capability)?)));
-    known.filter(|(_, held)| *held == 1).map(|(capability, _)| capability).collect()
+    let known = CapabilitySet(u64::MAX).iter().map_while(|capability| Some((capability, bounding_has(capability)?)));
+    known.filter(|(_, held)| *held).map(|(capability, _)| capability).collect()
+}
+
+/// Whether the bounding set holds `capability`; `None` where the kernel does not know it.
+pub(crate) fn bounding_has(capability: Capability) -> Option<bool> {
+    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok().map(|held| held == 1)
 }
 
 /// Takes `capability` out of the bounding set for good.
