@@ -79,15 +79,9 @@ impl Held {
 impl Inventory {
     /// Reads and hashes every source of `manifest`.
     ///
-    /// # Errors
-    /// Every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says.
-    pub(crate) fn read(manifest: &Manifest) -> Result<(Self, Held), Vec<Error>> {
-        let (inventory, held, errors) = Self::draft(manifest);
-        if errors.is_empty() { Ok((inventory, held)) } else { Err(errors) }
-    }
-
-    /// As [`Self::read`], with an empty content for what could not be read: enough to find out what else would be wrong.
-    pub(crate) fn draft(manifest: &Manifest) -> (Self, Held, Vec<Error>) {
+    /// Gives every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says, too; an
+    /// empty content stands for what could not be read, which is enough to find out what else would be wrong.
+    pub(crate) fn read(manifest: &Manifest) -> (Self, Held, Vec<Error>) {
         let mut reading = Reading {
             manifest,
             inventory: Self::default(),
