@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::accounts::{Accounts, Identities, Starter};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::inventory::{Held, Inventory};
+use crate::inventory::{Held, Inventory, Reach};
 use crate::manifest::Manifest;
 use crate::tree::Tree;
 
@@ -22,11 +22,11 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// Reads the manifest at `path` and its sources.
+    /// Reads the manifest at `path` and those of its sources that are in `reach`.
     ///
     /// # Errors
     /// Everything that is wrong with the manifest.
-    pub(crate) fn load(path: &Path) -> Result<Self, Vec<Error>> {
+    pub(crate) fn load(path: &Path, reach: Reach) -> Result<Self, Vec<Error>> {
         const ATTEMPTS: usize = 5;
         // Kubernetes swaps a whole directory by its link `..data`, and files read before and after would make a configuration that
         // nobody wrote.
@@ -35,7 +35,7 @@ impl Configuration {
         loop {
             let before = data();
             let read = Manifest::load(path).map(|manifest| {
-                let (inventory, held, unread) = Inventory::read(&manifest);
+                let (inventory, held, unread) = Inventory::read(&manifest, reach);
                 Self { manifest, inventory, held, unread }
             });
             if attempt == ATTEMPTS || data() == before {

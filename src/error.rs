@@ -66,6 +66,13 @@ pub(crate) enum Error {
     #[error("cannot read the source {} of {}: {source}; {}", escaped(path), escaped(dest), source_remedy(source))]
     SourceRead { path: PathBuf, dest: PathBuf, source: SourceError },
 
+    #[error(
+        "the source {} of {} is a path of the container, which may be mounted only when it runs: it was not looked at; run check in the container, or put the source beside the manifest",
+        escaped(path),
+        escaped(dest)
+    )]
+    SourceElsewhere { path: PathBuf, dest: PathBuf },
+
     #[error("cannot read the source {} as a directory: it is {kind}; declare it in \"files\"", escaped(path))]
     SourceNotDirectory { path: PathBuf, kind: &'static str },
 
@@ -313,6 +320,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::SourceRead { .. }
+            | Self::SourceElsewhere { .. }
             | Self::SourceNotDirectory { .. }
             | Self::SourceName { .. }
             | Self::SourceHash { .. }

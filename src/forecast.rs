@@ -14,7 +14,7 @@ use crate::configuration::Configuration;
 use crate::difference;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::inventory::Content;
+use crate::inventory::{Content, Reach};
 use crate::log::PinStatus;
 use crate::plan::{Entry, File, Origin, Plan, What};
 use crate::report::{count, shown};
@@ -130,7 +130,7 @@ fn first_start(
     interrupted: Option<Interrupted>,
 ) -> Result<Forecast, Vec<Error>> {
     let (Configuration { manifest, inventory, .. }, identities) =
-        Configuration::load(&options.manifest)?.resolved(tree, starter)?;
+        Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
     let comparison = verify::comparison_from_installed(tree, &plan);
     let (start, obstacles) = match case(options, tree, starter, &plan).first_start(state, interrupted) {

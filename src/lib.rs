@@ -11,6 +11,7 @@ use clap::Parser;
 use crate::cli::{CheckFormat, Cli, Command};
 use crate::configuration::Configuration;
 use crate::error::exit_code;
+use crate::inventory::Reach;
 use crate::log::Summary;
 use crate::report::Format;
 use crate::start::Options;
@@ -153,7 +154,7 @@ fn report(command: Command) -> Result<u8, Vec<error::Error>> {
         }
         Command::Digest(digest) => {
             log::install(digest.log.log_format, digest.log.log_level);
-            let configuration = Configuration::load(&digest.manifest.manifest)?.complete()?;
+            let configuration = Configuration::load(&digest.manifest.manifest, Reach::All)?.complete()?;
             report::write(&format!("{}\n", configuration.digest()))?;
         }
     }

@@ -15,6 +15,7 @@ use crate::capability::CapabilitySet;
 use crate::configuration::Configuration;
 use crate::digest::Digest;
 use crate::error::{Error, exit_code};
+use crate::inventory::Reach;
 use crate::log::PinStatus;
 use crate::plan::Plan;
 use crate::preflight;
@@ -156,7 +157,8 @@ impl Rehearsal {
         let here = options.root == Path::new("/");
         let starter = if here { Starter::of_this_process()? } else { root() };
         let state = self.state(options, tree, &starter);
-        let Configuration { manifest, inventory, unread, .. } = match Configuration::load(&options.manifest) {
+        let reach = if here { Reach::All } else { Reach::BesideManifest };
+        let Configuration { manifest, inventory, unread, .. } = match Configuration::load(&options.manifest, reach) {
             Ok(configuration) => configuration,
             Err(errors) => {
                 self.fail(errors);
@@ -170,7 +172,12 @@ impl Rehearsal {
             self.pin = PinStatus::of(options.pin, digest).name();
             self.fail(Error::not_pinned(options.pin, digest));
         }
-        self.fail(unread);
+        for error in unread {
+            match error {
+                Error::SourceElsewhere { .. } => self.warn(Area::Sources, error.to_string()),
+                error => self.fail([error]),
+            }
+        }
         self.entries = inventory.0.len();
         let identities = match Accounts::load(tree) {
             Ok(accounts) => {

@@ -22,6 +22,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::exec::Inherited;
 use crate::install::Installed;
+use crate::inventory::Reach;
 use crate::launch::launch;
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::plan::Plan;
@@ -110,7 +111,7 @@ fn first_start(
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     let (Configuration { manifest, inventory, held, .. }, identities) =
-        Configuration::load(&options.manifest)?.resolved(tree, starter)?;
+        Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
     describe(&plan, options.pin, summary);
     case(options, tree, starter, &plan).first_start(&state, interrupted)?;

@@ -252,7 +252,9 @@ impl Shape {
                 }
             }
             (Value::Array(example), Value::Array(found)) => {
-                found.iter().for_each(|found| self.compare(&example[0], found, key));
+                for found in found {
+                    self.compare(&example[0], found, key);
+                }
             }
             (Value::String(_), Value::String(found)) if WORDS.contains(&key) => {
                 let known = remark.split(|c: char| !c.is_ascii_lowercase()).any(|word| word == found);

@@ -364,6 +364,56 @@ fn a_program_behind_links_is_found_below_the_root_alone() {
     assert!(text(&output).contains("cannot find the service's program /opt/outside"), "{}", text(&output));
 }
 
+/// An absolute source is a path of the container: what the host has there is another file, and most often none.
+#[test]
+fn an_absolute_source_is_not_looked_for_on_the_host() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    sandbox
+        .manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "files": [
+                {"source": "/run/secrets/key", "dest": "/etc/app/key", "optional": true},
+                // The host has this one, with another content than the image.
+                {"source": "/etc/passwd", "dest": "/etc/app/passwd", "sha256": "0".repeat(64)},
+                {"source": "app.conf", "dest": CONF},
+            ],
+            "directories": [{"path": "/etc/app/tree", "source": "/srv/defaults", "exact": true}],
+        }))
+        .source("app.conf", CONTENT)
+        .file("/srv/defaults/a", "a\n")
+        .file("/usr/bin/true", "\x7fELF")
+        .mode("/usr/bin/true", 0o755);
+    let expected: Vec<String> = [
+        ("/run/secrets/key", "/etc/app/key"),
+        ("/etc/passwd", "/etc/app/passwd"),
+        ("/srv/defaults", "/etc/app/tree"),
+    ]
+    .map(|(source, dest)| {
+        format!(
+            "warning the source {source} of {dest} is a path of the container, which may be mounted only when it runs: it was not \
+             looked at; run check in the container, or put the source beside the manifest"
+        )
+    })
+    .into();
+    let outside = from_host(&sandbox, &[]);
+    let said = text(&outside);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(outside.status.code(), Some(0), "{said}");
+    assert_eq!(lines[0], "warnings: a first start would succeed, with 3 warnings");
+    assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
+    assert_eq!(lines[2..], expected);
+    assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
+    // In the container they are looked at.
+    let inside = found(sandbox.launch(), &[], 1);
+    assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
+    assert!(messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"), "{inside}");
+    // A source beside the manifest is looked at from outside, too.
+    sandbox.remove("/etc/sealinit/app.conf");
+    let said = text(&from_host(&sandbox, &[]));
+    assert!(said.starts_with("problems: 1 error and 3 warnings; "), "{said}");
+}
+
 #[test]
 fn what_the_process_lacks_and_what_is_mounted_is_seen_inside() {
     let Some(sandbox) = Sandbox::new() else { return };
