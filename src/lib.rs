@@ -25,6 +25,7 @@ mod configuration; // manifest and sources of one moment
 mod difference; // two texts side by side
 mod digest; // SHA-256
 mod dir; // a directory by its descriptor
+mod elf; // what ELF programs are loaded with
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service

@@ -347,6 +347,42 @@ fn the_program_is_looked_for_with_the_services_eyes() {
     }
 }
 
+/// A program for another C library: the kernel would only say that a file is missing, which is there.
+#[test]
+fn a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installed() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let sound = std::fs::read("/bin/true").unwrap();
+    let linker = b"/ld-";
+    let mut foreign = sound.clone();
+    for at in 0..foreign.len() - linker.len() {
+        if foreign[at..].starts_with(linker) {
+            foreign[at + 1..at + 3].copy_from_slice(b"no");
+        }
+    }
+    assert_ne!(foreign, sound, "/bin/true is linked dynamically");
+    sandbox.one_file(&["/opt/true"]).file("/opt/true", foreign).mode("/opt/true", 0o755);
+    let (inside, outside) = (check(sandbox.launch(), &[], 1).stdout, text(&from_host(&sandbox, &[])));
+    assert_eq!(outside, inside);
+    let told = inside.lines().nth(2).unwrap().strip_prefix("error ").unwrap();
+    let interpreter = told.strip_prefix("cannot execute the service's program /opt/true: its interpreter ").unwrap();
+    let path = interpreter.strip_suffix(" does not exist; install it in the image").unwrap();
+    assert!(path.starts_with("/lib") && path.contains("/no-"), "{told}");
+    assert_eq!(sandbox.start().refused(126, told).errors().len(), 1);
+    // The manifest may bring it.
+    let mut manifest = one_file(&["/opt/true"]);
+    manifest["files"] = json!([{"content": "", "dest": path, "mode": "0555"}]);
+    sandbox.manifest(&manifest);
+    for linked in ["/lib", "/lib64"].into_iter().filter(|path| sandbox.exists(path)) {
+        sandbox.remove(linked).directory(linked, 0o755);
+    }
+    assert!(text(&from_host(&sandbox, &[])).starts_with("ok: "), "{}", text(&from_host(&sandbox, &[])));
+
+    let sandbox = sandbox.another();
+    sandbox.one_file(&["/opt/true"]).file("/opt/true", sound).mode("/opt/true", 0o755);
+    check(sandbox.launch(), &[], 0);
+    let _ = sandbox.start().success();
+}
+
 #[test]
 fn a_program_behind_links_is_found_below_the_root_alone() {
     let Some(sandbox) = Sandbox::new() else { return };
