@@ -4,10 +4,10 @@
 //!
 //! ```text
 //! Manifest ─┬─▶ Inventory ──┐
-//!           └─▶ Identities ─┴─▶ Plan ─▶ preflight ─▶ journal ─▶ Installed ─▶ verify ─▶ seal ─┐
-//! Seal ──────────────────────▶ Plan ─────────────────────────────────────────▶ verify ───────┤
-//!                                                                                          Sealed
-//!                      service ◀── launch: exec ◀── Unprivileged ◀── privileges ◀────────┘
+//!           └─▶ Identities ─┴─▶ Plan ─▶ verdict ─▶ journal ─▶ Installed ─▶ verify ─▶ seal ─┐
+//! Seal ──────────────────────▶ Plan ─▶ verdict ─────────────▶ restored ─▶ verify ──────────┤
+//!                                                                                        Sealed
+//!                    service ◀── launch: exec ◀── Unprivileged ◀── privileges ◀────────────┘
 //! ```
 
 use std::ffi::OsString;
@@ -112,8 +112,9 @@ fn first_start(
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     let (Configuration { manifest, inventory, held, .. }, identities) =
         Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
+    identify(inventory.digest(manifest.text()), options.pin, summary);
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
-    describe(&plan, options.pin, summary);
+    summary.entries = plan.entries.len();
     case(options, tree, starter, &plan).first_start(&state, interrupted)?;
 
     state.write_journal(plan.digest)?;
@@ -150,8 +151,9 @@ fn later_start(
     seal: &Seal,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
+    identify(seal.digest(), options.pin, summary);
     let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
-    describe(&plan, options.pin, summary);
+    summary.entries = plan.entries.len();
     let compare = || verify::comparison(tree, &plan);
     let Verdict { note, action } = case(options, tree, starter, &plan).later_start(seal, &options.command, compare);
     if note == Some(Note::ManifestChanged) {
@@ -181,11 +183,10 @@ fn case<'a>(options: &'a Options, tree: &'a Tree, starter: &'a Starter, plan: &'
     Case { tree, starter, plan, manifest: &options.manifest, pin: options.pin }
 }
 
-/// What the summary says of a start, however it ends.
-fn describe(plan: &Plan, pin: Option<Digest>, summary: &mut Summary) {
-    summary.digest = Some(plan.digest);
-    summary.pin = PinStatus::of(pin, plan.digest);
-    summary.entries = plan.entries.len();
+/// Has the summary say which configuration this is about, however the start ends.
+fn identify(digest: Digest, pin: Option<Digest>, summary: &mut Summary) {
+    summary.digest = Some(digest);
+    summary.pin = PinStatus::of(pin, digest);
 }
 
 /// Puts the sealed content back where it drifted.
