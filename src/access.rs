@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::exec::{candidates, unfit_head, why_not};
+use crate::exec::{candidates, unfit, why_not};
 use crate::plan::{Plan, Service, What};
 use crate::tree::Tree;
 
@@ -75,7 +75,7 @@ fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(
         if planned(&path) {
             return Ok(());
         }
-        match executable(tree, service, &path) {
+        match executable(tree, service, &path, &planned) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             // A later directory may have one that it may execute.
@@ -89,7 +89,7 @@ fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(
 }
 
 /// Whether there is something at `path` that `service` may execute.
-fn executable(tree: &Tree, service: &Service, path: &Path) -> Result<bool, String> {
+fn executable(tree: &Tree, service: &Service, path: &Path, planned: impl Fn(&Path) -> bool) -> Result<bool, String> {
     let (dir, name) = match tree.find(path) {
         Ok(Some(found)) => found,
         Ok(None) | Err(TreeError::NotDirectory { .. }) => return Ok(false),
@@ -104,22 +104,16 @@ fn executable(tree: &Tree, service: &Service, path: &Path) -> Result<bool, Strin
     if closed(service, &dir).is_some() || !allows(service, facts.attributes, EXECUTE) {
         return Err(why_not(Errno::EACCES, service.uid));
     }
-    let is_missing = |interpreter: &Path| match tree.find(interpreter) {
-        Ok(Some((dir, name))) => matches!(dir.look(&name), Ok(None)),
-        found => matches!(found, Ok(None)),
-    };
     // What we cannot read says nothing.
-    let head = head(&dir, &name).unwrap_or_else(|_| b"\x7fELF".into());
-    unfit_head(&head, is_missing).map_or(Ok(true), Err)
-}
-
-fn head(dir: &Dir, name: &std::ffi::OsStr) -> io::Result<Vec<u8>> {
-    const LONGEST: u64 = 256; // BINPRM_BUF_SIZE: the kernel looks no further
-    let opened = dir.open_file(name).map_err(|error| io::Error::other(error.to_string()))?;
-    let (file, _) = opened.ok_or(io::ErrorKind::NotFound)?;
-    let mut head = Vec::new();
-    file.take(LONGEST).read_to_end(&mut head)?;
-    Ok(head)
+    let Ok(Some((program, _))) = dir.open_file(&name) else { return Ok(true) };
+    let is_missing = |interpreter: &Path| {
+        !planned(interpreter)
+            && match tree.find(interpreter) {
+                Ok(Some((dir, name))) => matches!(dir.look(&name), Ok(None)),
+                found => matches!(found, Ok(None)),
+            }
+    };
+    unfit(&program, is_missing).map_or(Ok(true), Err)
 }
 
 /// Something that is going to be installed and that the service could not read.

@@ -66,6 +66,13 @@ pub(crate) enum Error {
     #[error("cannot read the source {} of {}: {source}; {}", escaped(path), escaped(dest), source_remedy(source))]
     SourceRead { path: PathBuf, dest: PathBuf, source: SourceError },
 
+    #[error(
+        "the source {} of {} is a path of the container, which may be mounted only when it runs: it was not looked at; run check in the container, or put the source beside the manifest",
+        escaped(path),
+        escaped(dest)
+    )]
+    SourceElsewhere { path: PathBuf, dest: PathBuf },
+
     #[error("cannot read the source {} as a directory: it is {kind}; declare it in \"files\"", escaped(path))]
     SourceNotDirectory { path: PathBuf, kind: &'static str },
 
@@ -239,6 +246,13 @@ pub(crate) enum Error {
     NotRestorable { dest: PathBuf, source_path: PathBuf },
 
     #[error(
+        "cannot restore {}: {} is mounted there now, and a mount is not replaced or removed; start without it, or recreate the container",
+        escaped(dest),
+        escaped(mounted)
+    )]
+    MountedOver { dest: PathBuf, mounted: PathBuf },
+
+    #[error(
         "the manifest {} is not the sealed one, and on_manifest_change is \"refuse\"; recreate the container to apply it, or put the old one back",
         escaped(path)
     )]
@@ -289,6 +303,12 @@ pub(crate) enum Error {
     Output { source: io::Error },
 }
 
+impl From<Error> for Vec<Error> {
+    fn from(error: Error) -> Self {
+        vec![error]
+    }
+}
+
 impl Error {
     /// That a configuration is not the pinned one, if there is a pin.
     pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
@@ -300,6 +320,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::SourceRead { .. }
+            | Self::SourceElsewhere { .. }
             | Self::SourceNotDirectory { .. }
             | Self::SourceName { .. }
             | Self::SourceHash { .. }
@@ -336,7 +357,9 @@ impl Error {
             | Self::DestinationTooLong { .. }
             | Self::BelowFile { .. }
             | Self::OwnPath { .. } => exit_code::MANIFEST,
-            Self::Drift(_) | Self::NotRestorable { .. } | Self::ManifestChanged { .. } => exit_code::DRIFT,
+            Self::Drift(_) | Self::NotRestorable { .. } | Self::MountedOver { .. } | Self::ManifestChanged { .. } => {
+                exit_code::DRIFT
+            }
             Self::Seal { .. } => exit_code::SEAL,
             Self::Pin { .. } => exit_code::PIN,
             Self::Interrupted { .. } => exit_code::INTERRUPTED,

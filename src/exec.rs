@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{CString, NulError, OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -15,11 +17,13 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::acting::ActingAs;
+use crate::elf;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::plan::{Login, Service};
 use crate::privileges::Unprivileged;
 use crate::signal::Signal;
+use crate::source;
 use crate::start::Sealed;
 use crate::sys;
 
@@ -239,7 +243,7 @@ fn find(
         let why = match candidate.metadata() {
             Ok(found) if found.is_dir() => "it is a directory; name a program in it".into(),
             Ok(_) => match may_execute(&candidate) {
-                Ok(()) => match missing_interpreter(&candidate) {
+                Ok(()) => match missing_interpreter(&candidate, &planned) {
                     None => return Ok(Some(candidate)),
                     Some(why) => why,
                 },
@@ -263,27 +267,31 @@ fn may_execute(path: &Path) -> Result<(), Errno> {
     checked.or_else(|errno| if matches!(errno, Errno::EPERM | Errno::ENOSYS) { Ok(()) } else { Err(errno) })
 }
 
-/// Why the kernel will not execute a file that it may, as far as its first line says. A file that we cannot read says nothing.
-fn missing_interpreter(path: &Path) -> Option<String> {
-    const LONGEST: usize = 256; // BINPRM_BUF_SIZE: the kernel looks no further
-    let mut head = Vec::with_capacity(LONGEST);
-    std::fs::File::open(path).ok()?.take(LONGEST as u64).read_to_end(&mut head).ok()?;
-    let is_missing =
-        |interpreter: &Path| interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    unfit_head(&head, is_missing)
+/// Why the kernel will not execute a file that it may, as far as the file says. One that we cannot read says nothing.
+fn missing_interpreter(path: &Path, planned: impl Fn(&Path) -> bool) -> Option<String> {
+    let (program, _) = source::open(path).ok()?;
+    unfit(&program, |interpreter| {
+        !planned(interpreter) && interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    })
 }
 
-/// Why the kernel will not execute a file that begins with `head`; `is_missing` knows which interpreters do not exist.
-pub(crate) fn unfit_head(head: &[u8], is_missing: impl Fn(&Path) -> bool) -> Option<String> {
-    if head.starts_with(b"\x7fELF") {
-        return None;
-    }
-    let Some(line) = head.strip_prefix(b"#!") else { return Some(why_not(Errno::ENOEXEC, 0)) };
-    let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
-    let interpreter = line.split(u8::is_ascii_whitespace).next()?;
-    let interpreter = Path::new(OsStr::from_bytes(interpreter));
-    is_missing(interpreter)
-        .then(|| format!("its interpreter {} does not exist; install it in the image", escaped(interpreter)))
+/// Why the kernel will not execute `program`; `is_missing` knows which interpreters do not exist.
+pub(crate) fn unfit(program: &File, is_missing: impl Fn(&Path) -> bool) -> Option<String> {
+    const LONGEST: u64 = 256; // BINPRM_BUF_SIZE: the kernel looks no further
+    let mut head = Vec::new();
+    program.take(LONGEST).read_to_end(&mut head).ok()?;
+    let interpreter = if head.starts_with(elf::MAGIC) {
+        elf::interpreter(|offset, length| {
+            let mut bytes = vec![0; length];
+            program.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+        })?
+    } else {
+        let Some(line) = head.strip_prefix(b"#!") else { return Some(why_not(Errno::ENOEXEC, 0)) };
+        let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
+        OsStr::from_bytes(line.split(u8::is_ascii_whitespace).next()?).into()
+    };
+    is_missing(&interpreter)
+        .then(|| format!("its interpreter {} does not exist; install it in the image", escaped(&interpreter)))
 }
 
 /// What would keep the service from being started, as far as it shows before anything is installed. `planned` will be there by then.

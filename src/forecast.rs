@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::accounts::{Accounts, Identities, Starter};
+use crate::accounts::Starter;
+use crate::configuration::Configuration;
 use crate::difference;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::inventory::{Content, Inventory};
+use crate::inventory::{Content, Reach};
 use crate::log::PinStatus;
-use crate::manifest::{self, Manifest, OnDrift, OnManifestChange};
 use crate::plan::{Entry, File, Origin, Plan, What};
-use crate::preflight;
 use crate::report::{count, shown};
 use crate::seal::Seal;
 use crate::source;
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
+use crate::verdict::{Action, Case, Note, Verdict};
 use crate::verify::{self, Comparison, Drift};
 
 /// Larger contents are not compared line by line.
@@ -79,7 +79,7 @@ pub(crate) struct Forecast {
     lock: &'static str,
     /// By path.
     entries: Vec<Step>,
-    /// Why the start would be refused, apart from what drifted.
+    /// For what the start would be refused, in its own words.
     obstacles: Vec<String>,
     /// What else an operator should know.
     notes: Vec<String>,
@@ -129,59 +129,68 @@ fn first_start(
     starter: &Starter,
     interrupted: Option<Interrupted>,
 ) -> Result<Forecast, Vec<Error>> {
-    let manifest = Manifest::load(&options.manifest)?;
-    let (inventory, _) = Inventory::read(&manifest)?;
-    let identities = Identities::resolve(&manifest, &Accounts::load(tree)?, starter)?;
+    let (Configuration { manifest, inventory, .. }, identities) =
+        Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
     let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
-    let mut obstacles = Vec::from_iter(Error::not_pinned(options.pin, plan.digest));
-    obstacles.extend(interrupted.and_then(|interrupted| interrupted.conflict(plan.digest, state.path())));
-    obstacles.extend(preflight::first_start(tree, &plan, state, starter, &options.manifest));
     let comparison = verify::comparison_from_installed(tree, &plan);
-    let start = match interrupted {
-        _ if !obstacles.is_empty() => Start::Refuse,
-        Some(_) => Start::Resume,
-        None => Start::Seal,
+    let (start, obstacles) = match case(options, tree, starter, &plan).first_start(state, interrupted) {
+        Err(errors) => (Start::Refuse, errors),
+        Ok(()) if interrupted.is_some() => (Start::Resume, Vec::new()),
+        Ok(()) => (Start::Seal, Vec::new()),
     };
-    // What is wrong on the way is an obstacle, and told as one.
-    Ok(Forecast::new(options, tree, &plan, comparison, Actions::First, start, &obstacles))
+    Ok(Forecast {
+        start,
+        digest: plan.digest.to_string(),
+        pin: PinStatus::of(options.pin, plan.digest).name(),
+        lock: plan.lock.name(),
+        entries: steps(options, tree, &plan, &comparison, Actions::First),
+        obstacles: obstacles.iter().map(ToString::to_string).collect(),
+        // What is wrong on the way is an obstacle, and told as one.
+        notes: comparison.unseen.iter().map(ToString::to_string).collect(),
+    })
 }
 
 fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -> Result<Forecast, Vec<Error>> {
     let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
-    let mut obstacles = Vec::from_iter(Error::not_pinned(options.pin, plan.digest));
-    if seal.identities.installer != starter.uid {
-        obstacles.push(Error::OtherStarter { sealer: seal.identities.installer, is: starter.uid });
-    }
-    obstacles.extend(preflight::later_start(&plan, starter));
-    let mut notes = Vec::new();
-    let manifest = shown(&options.manifest);
-    match manifest::read(&options.manifest) {
-        Ok(bytes) if bytes == seal.manifest.text().as_bytes() => {}
-        Err(Error::ManifestRead { source, .. }) if source.is_missing() => {
-            notes.push(format!("the manifest {manifest} is gone; the sealed one counts"));
-        }
-        _ if plan.on_manifest_change == OnManifestChange::Refuse => {
-            obstacles.push(Error::ManifestChanged { path: options.manifest.clone() });
-        }
-        _ => notes.push(format!(
-            "the manifest {manifest} is not the sealed one; the sealed one counts until the container is recreated"
-        )),
-    }
-    if !options.command.is_empty() && options.command != seal.arguments && options.command != plan.service.command {
-        notes.push("the command after -- is not the sealed one, which is drift".into());
-    }
     let comparison = verify::comparison(tree, &plan);
-    let start = match plan.on_drift {
-        _ if !obstacles.is_empty() => Start::Refuse,
-        _ if comparison.drifts.is_empty() => Start::Verify,
-        OnDrift::Refuse => Start::Refuse,
-        OnDrift::Warn if options.pin.is_some() => Start::Refuse,
-        OnDrift::Warn => Start::Warn,
-        OnDrift::Restore => Start::Restore,
+    let entries = steps(options, tree, &plan, &comparison, Actions::Later);
+    let mut notes = Vec::new();
+    let mut command = &options.command;
+    if command.is_empty() && !seal.arguments.is_empty() {
+        // Who asks beside the service (docker exec) does not repeat what the container was started with.
+        command = &seal.arguments;
+        notes.push(
+            "no command was given after --, so this is foretold for the sealed one; another, or none, is drift".into(),
+        );
+    }
+    let Verdict { note, action } = case(options, tree, starter, &plan).later_start(seal, command, || comparison);
+    let manifest = shown(&options.manifest);
+    notes.extend(note.map(|note| match note {
+        Note::ManifestGone => format!("the manifest {manifest} is gone; the sealed one counts"),
+        Note::ManifestChanged => format!(
+            "the manifest {manifest} is not the sealed one; the sealed one counts until the container is recreated"
+        ),
+    }));
+    let lock = action.as_ref().map_or(plan.lock, |action| action.lock(plan.lock));
+    let (start, obstacles) = match action {
+        Ok(Action::Verify) => (Start::Verify, Vec::new()),
+        Ok(Action::Warn(_)) => (Start::Warn, Vec::new()),
+        Ok(Action::Restore(_)) => (Start::Restore, Vec::new()),
+        Err(errors) => (Start::Refuse, errors),
     };
-    let mut forecast = Forecast::new(options, tree, &plan, comparison, Actions::Later, start, &obstacles);
-    forecast.notes.splice(0..0, notes);
-    Ok(forecast)
+    Ok(Forecast {
+        start,
+        digest: plan.digest.to_string(),
+        pin: PinStatus::of(options.pin, plan.digest).name(),
+        lock: lock.name(),
+        entries,
+        obstacles: obstacles.iter().map(ToString::to_string).collect(),
+        notes,
+    })
+}
+
+fn case<'a>(options: &'a Options, tree: &'a Tree, starter: &'a Starter, plan: &'a Plan) -> Case<'a> {
+    Case { tree, starter, plan, manifest: &options.manifest, pin: options.pin }
 }
 
 /// What a difference means: work for a first start, drift for a later one.
@@ -191,70 +200,55 @@ enum Actions {
     Later,
 }
 
-impl Forecast {
-    fn new(
-        options: &Options,
-        tree: &Tree,
-        plan: &Plan,
-        comparison: Comparison,
-        actions: Actions,
-        start: Start,
-        obstacles: &[Error],
-    ) -> Self {
-        let Comparison { drifts, unseen } = comparison;
-        let mut by_path: BTreeMap<PathBuf, Vec<Drift>> = BTreeMap::new();
-        for drift in drifts {
-            by_path.entry(drift.path.clone()).or_default().push(drift);
-        }
-        let unlooked = |path: &Path| {
-            unseen.iter().any(|error| matches!(error, Error::Measure { path: at, .. } if at.as_path() == path))
-        };
-        let mut steps: Vec<(PathBuf, Step)> = Vec::new();
-        for entry in &plan.entries {
-            let mut drifts = by_path.remove(&entry.dest).unwrap_or_default();
-            if actions == Actions::First && is_data(tree, entry, &drifts) {
-                drifts.clear();
-            }
-            let action = if unlooked(&entry.dest) { "unknown" } else { action(entry, &drifts, actions) };
-            let diff = (options.diff && drifts.iter().any(|drift| ["content", "type"].contains(&drift.attribute)))
-                .then(|| diff(tree, entry, actions))
-                .flatten();
-            steps.push((entry.dest.clone(), Step::new(action, kind(entry), &entry.dest, drifts, diff)));
-        }
-        // What is no entry: names too many, and directories on the way.
-        for (path, drifts) in by_path {
-            let extra = drifts.iter().all(|drift| drift.attribute == "extra");
-            let action = match actions {
-                Actions::First if extra => "remove",
-                // An obstacle says it.
-                Actions::First => continue,
-                Actions::Later => "drift",
-            };
-            let kind = if extra { "extra" } else { "directory" };
-            let step = Step::new(action, kind, &path, drifts, None);
-            steps.push((path, step));
-        }
-        steps.sort_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
-        Self {
-            start,
-            digest: plan.digest.to_string(),
-            pin: PinStatus::of(options.pin, plan.digest).name(),
-            lock: plan.lock.name(),
-            entries: steps.into_iter().map(|(_, step)| step).collect(),
-            obstacles: obstacles.iter().map(ToString::to_string).collect(),
-            notes: unseen.iter().map(ToString::to_string).collect(),
-        }
+/// What would happen to each path.
+fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, actions: Actions) -> Vec<Step> {
+    let mut by_path: BTreeMap<&Path, Vec<&Drift>> = BTreeMap::new();
+    for drift in &comparison.drifts {
+        by_path.entry(&drift.path).or_default().push(drift);
     }
+    let is_unseen = |dest: &Path| {
+        comparison.unseen.iter().any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
+    };
+    let mut steps: Vec<(&Path, Step)> = Vec::new();
+    for entry in &plan.entries {
+        let mut drifts = by_path.remove(entry.dest.as_path()).unwrap_or_default();
+        if actions == Actions::First && is_data(tree, entry, &drifts) {
+            drifts.clear();
+        }
+        let action = if is_unseen(&entry.dest) { "unknown" } else { action(entry, &drifts, actions) };
+        let diff = (options.diff && drifts.iter().any(|drift| ["content", "type"].contains(&drift.attribute)))
+            .then(|| diff(tree, entry, actions))
+            .flatten();
+        steps.push((&entry.dest, Step::new(action, kind(entry), &entry.dest, &drifts, diff)));
+    }
+    // What is no entry: names too many, and directories on the way.
+    for (path, drifts) in by_path {
+        let extra = drifts.iter().all(|drift| drift.attribute == verify::EXTRA);
+        let action = match actions {
+            Actions::First if extra => "remove",
+            // An obstacle says it.
+            Actions::First => continue,
+            Actions::Later => "drift",
+        };
+        let kind = if extra { "extra" } else { "directory" };
+        steps.push((path, Step::new(action, kind, path, &drifts, None)));
+    }
+    steps.sort_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
+    steps.into_iter().map(|(_, step)| step).collect()
 }
 
 impl Step {
-    fn new(action: &'static str, kind: &'static str, path: &Path, drifts: Vec<Drift>, diff: Option<String>) -> Self {
-        let difference = |Drift { attribute, expected, found, .. }| Difference { attribute, expected, found };
-        Self { action, kind, path: shown(path), differences: drifts.into_iter().map(difference).collect(), diff }
+    fn new(action: &'static str, kind: &'static str, path: &Path, drifts: &[&Drift], diff: Option<String>) -> Self {
+        let difference = |drift: &&Drift| Difference {
+            attribute: drift.attribute,
+            expected: drift.expected.clone(),
+            found: drift.found.clone(),
+        };
+        Self { action, kind, path: shown(path), differences: drifts.iter().map(difference).collect(), diff }
     }
 }
 
-fn action(entry: &Entry, drifts: &[Drift], actions: Actions) -> &'static str {
+fn action(entry: &Entry, drifts: &[&Drift], actions: Actions) -> &'static str {
     let change = |what| drifts.iter().any(|drift| drift.change() == what);
     match actions {
         _ if drifts.is_empty() => "keep",
@@ -266,7 +260,7 @@ fn action(entry: &Entry, drifts: &[Drift], actions: Actions) -> &'static str {
 }
 
 /// Whether what is there is the service's data of an earlier container, which stays as it is.
-fn is_data(tree: &Tree, entry: &Entry, drifts: &[Drift]) -> bool {
+fn is_data(tree: &Tree, entry: &Entry, drifts: &[&Drift]) -> bool {
     let What::File(file) = &entry.what else { return false };
     file.mutable
         && file.attributes.uid != tree.trusted()

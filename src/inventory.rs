@@ -63,6 +63,14 @@ impl PathKey {
     }
 }
 
+/// Which sources are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    All,
+    /// Those beside the manifest. An absolute one is a path of a container that is only seen from outside, most often a mount of it.
+    BesideManifest,
+}
+
 /// Small contents, as they were when they were hashed.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -79,17 +87,12 @@ impl Held {
 impl Inventory {
     /// Reads and hashes every source of `manifest`.
     ///
-    /// # Errors
-    /// Every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says.
-    pub(crate) fn read(manifest: &Manifest) -> Result<(Self, Held), Vec<Error>> {
-        let (inventory, held, errors) = Self::draft(manifest);
-        if errors.is_empty() { Ok((inventory, held)) } else { Err(errors) }
-    }
-
-    /// As [`Self::read`], with an empty content for what could not be read: enough to find out what else would be wrong.
-    pub(crate) fn draft(manifest: &Manifest) -> (Self, Held, Vec<Error>) {
+    /// Gives every source that is missing, is no regular file, cannot be read, or has another hash than the manifest says, too; an
+    /// empty content stands for what could not be read, which is enough to find out what else would be wrong.
+    pub(crate) fn read(manifest: &Manifest, reach: Reach) -> (Self, Held, Vec<Error>) {
         let mut reading = Reading {
             manifest,
+            reach,
             inventory: Self::default(),
             held: Held::default(),
             buffer: Buffer::new(),
@@ -150,6 +153,7 @@ impl Inventory {
 /// An inventory being read, and what could not be.
 struct Reading<'a> {
     manifest: &'a Manifest,
+    reach: Reach,
     inventory: Inventory,
     held: Held,
     buffer: Buffer,
@@ -160,6 +164,7 @@ impl Reading<'_> {
     fn file(&mut self, file: &manifest::File) {
         let dest = &file.dest.value.0;
         let content = match (&file.source, &file.content) {
+            (Some(source), _) if self.is_elsewhere(source, dest) => Some(Content::of(b"")),
             (Some(source), _) => {
                 let path = self.manifest.locate(&source.0);
                 match self.hash(&path, dest) {
@@ -190,8 +195,21 @@ impl Reading<'_> {
         self.inventory.0.insert(PathKey::new(dest), kind);
     }
 
+    /// Whether a source is out of reach, and notes that.
+    fn is_elsewhere(&mut self, source: &SourcePath, dest: &Path) -> bool {
+        let path = Path::new(&source.0);
+        let elsewhere = self.reach == Reach::BesideManifest && path.is_absolute();
+        if elsewhere {
+            self.errors.push(Error::SourceElsewhere { path: path.to_owned(), dest: dest.to_owned() });
+        }
+        elsewhere
+    }
+
     /// Everything below a source directory. Links are followed; names beginning `..` are Kubernetes' own.
     fn directory(&mut self, dest: &Path, source: &SourcePath) {
+        if self.is_elsewhere(source, dest) {
+            return;
+        }
         let root = self.manifest.locate(&source.0);
         let walk = WalkDir::new(&root).follow_links(true).sort_by_file_name();
         let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_bytes().starts_with(b"..");

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{CheckFormat, Cli, Command, Lazy};
+use crate::configuration::Configuration;
 use crate::error::exit_code;
-use crate::inventory::Inventory;
+use crate::inventory::Reach;
 use crate::log::Summary;
-use crate::manifest::Manifest;
 use crate::report::Format;
 use crate::start::Options;
 
@@ -21,9 +21,11 @@ mod accounts; // names to ids, without NSS
 mod acting; // file access as somebody else
 mod capability; // capabilities by name
 mod cli; // the command line
+mod configuration; // manifest and sources of one moment
 mod difference; // two texts side by side
 mod digest; // SHA-256
 mod dir; // a directory by its descriptor
+mod elf; // what ELF programs are loaded with
 mod error; // all that stops a start, and exit codes
 mod escape; // names fit to be printed
 mod exec; // becomes the service
@@ -56,6 +58,7 @@ mod sys; // system calls without a safe wrapper
 mod termination_log; // where Kubernetes looks for the reason
 mod tree; // the way to every directory
 mod trial; // the service's own check
+mod verdict; // what becomes of a start
 mod verification; // whether the disk is what was sealed
 mod verify; // compares the disk with a plan
 
@@ -152,9 +155,8 @@ fn report(command: Command) -> Result<u8, Vec<error::Error>> {
         }
         Command::Digest(Lazy(digest)) => {
             log::install(digest.log.log_format, digest.log.log_level);
-            let manifest = Manifest::load(&digest.manifest.manifest)?;
-            let (inventory, _) = Inventory::read(&manifest)?;
-            report::write(&format!("{}\n", inventory.digest(manifest.text())))?;
+            let configuration = Configuration::load(&digest.manifest.manifest, Reach::All)?.complete()?;
+            report::write(&format!("{}\n", configuration.digest()))?;
         }
     }
     Ok(0)

@@ -377,7 +377,7 @@ impl FromJson for Account {
         json!({"anyOf": [
             {"description": "a name", "type": "string", "pattern": "[^0-9]"},
             {"description": "an id", "type": "integer", "minimum": 0, "maximum": u32::MAX - 1}
-        ]})
+        ], "examples": ["nginx", 101]})
     }
 }
 
@@ -408,7 +408,7 @@ impl FromJson for Mode {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440"]})
+        json!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440", "0750"]})
     }
 }
 
@@ -429,7 +429,8 @@ impl FromJson for Destination {
         json!({
             "type": "string",
             "pattern": format!("^(/(?!\\.\\.?(/|$)|{})[^/\\u0000]{{1,{MAX_NAME}}})+$", TEMPORARY_PREFIX.replace('.', "\\.")),
-            "maxLength": MAX_PATH
+            "maxLength": MAX_PATH,
+            "examples": ["/etc/nginx/nginx.conf"]
         })
     }
 }
@@ -472,7 +473,7 @@ impl FromJson for SourcePath {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[^\\u0000]+$"})
+        json!({"type": "string", "pattern": "^[^\\u0000]+$", "examples": ["nginx.conf", "/run/secrets/key.pem"]})
     }
 }
 
@@ -490,7 +491,7 @@ impl FromJson for WorkingDir {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^/[^\\u0000]*$"})
+        json!({"type": "string", "pattern": "^/[^\\u0000]*$", "examples": ["/srv"]})
     }
 }
 
@@ -597,7 +598,12 @@ impl FromJson for Rewrite {
     fn schema(definitions: &mut Definitions) -> serde_json::Value {
         let signal = Signal::schema(definitions);
         let to = RewriteTo::schema(definitions);
-        json!({"type": "object", "propertyNames": signal, "additionalProperties": to})
+        json!({
+            "type": "object",
+            "propertyNames": signal,
+            "additionalProperties": to,
+            "examples": [{"TERM": "QUIT", "HUP": null}]
+        })
     }
 }
 
@@ -644,6 +650,10 @@ fn where_true(key: &str, then: &serde_json::Value) -> serde_json::Value {
 impl File {
     fn rules() -> serde_json::Value {
         json!({
+            "examples": [
+                {"source": "tls/key.pem", "dest": "/etc/nginx/tls/key.pem", "secret": true},
+                {"content": "server_tokens off;\n", "dest": "/etc/nginx/conf.d/tokens.conf"}
+            ],
             "oneOf": [{"required": ["source"]}, {"required": ["content"]}],
             "dependentRequired": {"sha256": ["source"]},
             "allOf": [
@@ -672,6 +682,10 @@ impl File {
 impl Directory {
     fn rules() -> serde_json::Value {
         json!({
+            "examples": [
+                {"path": "/srv/www", "source": "html", "exact": true},
+                {"path": "/var/cache/nginx", "owner": "nginx", "mode": "0750"}
+            ],
             "dependentRequired": {"file_mode": ["source"]},
             "allOf": [
                 where_true("exact", &json!({"required": ["source"]})),
@@ -698,7 +712,10 @@ impl Directory {
 
 impl Check {
     fn rules() -> serde_json::Value {
-        json!({"allOf": [{"properties": {"timeout_seconds": {"minimum": 1}}}]})
+        json!({
+            "examples": [{"command": ["nginx", "-t"], "timeout_seconds": 10}],
+            "allOf": [{"properties": {"timeout_seconds": {"minimum": 1}}}]
+        })
     }
 
     fn validate(&self, value: &Value<'_, '_>) {

@@ -12,11 +12,11 @@ use serde::Serialize;
 use crate::access;
 use crate::accounts::{Accounts, Identities, Starter};
 use crate::capability::CapabilitySet;
+use crate::configuration::Configuration;
 use crate::digest::Digest;
 use crate::error::{Error, exit_code};
-use crate::inventory::Inventory;
+use crate::inventory::Reach;
 use crate::log::PinStatus;
-use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::preflight;
 use crate::report::{count, shown};
@@ -157,22 +157,27 @@ impl Rehearsal {
         let here = options.root == Path::new("/");
         let starter = if here { Starter::of_this_process()? } else { root() };
         let state = self.state(options, tree, &starter);
-        let manifest = match Manifest::load(&options.manifest) {
-            Ok(manifest) => manifest,
+        let reach = if here { Reach::All } else { Reach::BesideManifest };
+        let Configuration { manifest, inventory, unread, .. } = match Configuration::load(&options.manifest, reach) {
+            Ok(configuration) => configuration,
             Err(errors) => {
                 self.fail(errors);
                 self.fail(state.and_then(|state| state.obstacle()));
                 return Ok(());
             }
         };
-        let (inventory, _, unread) = Inventory::draft(&manifest);
         if unread.is_empty() {
             let digest = inventory.digest(manifest.text());
             self.digest = Some(digest.to_string());
             self.pin = PinStatus::of(options.pin, digest).name();
             self.fail(Error::not_pinned(options.pin, digest));
         }
-        self.fail(unread);
+        for error in unread {
+            match error {
+                Error::SourceElsewhere { .. } => self.warn(Area::Sources, error.to_string()),
+                error => self.fail([error]),
+            }
+        }
         self.entries = inventory.0.len();
         let identities = match Accounts::load(tree) {
             Ok(accounts) => {

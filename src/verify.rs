@@ -32,6 +32,12 @@ pub(crate) struct Drift {
 /// The attribute of what could not be looked at, where something else has drifted.
 pub(crate) const UNSEEN: &str = "unseen";
 
+/// The attribute of a directory on the way that others could replace.
+pub(crate) const PARENT: &str = "parent";
+
+/// The attribute of a name too many.
+pub(crate) const EXTRA: &str = "extra";
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, attribute, expected, found } = self;
@@ -93,8 +99,12 @@ pub(crate) fn comparison_from_installed(tree: &Tree, plan: &Plan) -> Comparison 
 }
 
 impl Comparison {
-    /// What drifted is why we cannot look, more often than not: it is told with that, and before it.
-    fn complete(mut self) -> Result<Vec<Drift>, Vec<Error>> {
+    /// Everything in which the disk differs. What drifted is why we cannot look, more often than not: it is told with that, and
+    /// before it.
+    ///
+    /// # Errors
+    /// What could not be looked at, where nothing else is wrong.
+    pub(crate) fn complete(mut self) -> Result<Vec<Drift>, Vec<Error>> {
         if self.drifts.is_empty() && !self.unseen.is_empty() {
             return Err(self.unseen);
         }
@@ -184,7 +194,7 @@ impl Verifying<'_> {
                 if !self.planned.contains(path.as_path()) && self.unsafe_parent.as_ref() != Some(&path) {
                     let trusted = self.tree.trusted();
                     let expected = format!("owned by {trusted} and writable for its owner alone");
-                    self.push(&path, "parent", expected, format!("owned by {uid} with mode {mode:04o}"));
+                    self.push(&path, PARENT, expected, format!("owned by {uid} with mode {mode:04o}"));
                     self.unsafe_parent = Some(path);
                 }
             }
@@ -249,7 +259,7 @@ impl Verifying<'_> {
                 if !names.contains(&name)
                     && let Some(facts) = dir.look(&name)?
                 {
-                    self.push(&dest.join(name), "extra", NOTHING, facts.kind.name());
+                    self.push(&dest.join(name), EXTRA, NOTHING, facts.kind.name());
                 }
             }
         }

@@ -562,7 +562,7 @@ fn the_service_never_sees_sealinits_variables() {
         .run()
         .options(options)
         .configuration(&configuration)
-        .arguments(&["--", "cat", "/proc/1/environ"])
+        .arguments(&["run", "--", "cat", "/proc/1/environ"])
         .start();
     let environment = container.finished(0);
     assert!(environment.split('\0').any(|variable| variable == "COLOUR=blue"), "{environment:?}");
@@ -625,8 +625,11 @@ fn another_configuration_than_the_pinned_one_changes_nothing_on_disk() {
 #[ignore = "needs root and a Docker engine"]
 fn a_command_from_the_engine_takes_the_place_of_the_manifests() {
     let configuration = Configuration::example("nginx");
-    let container =
-        Image::nginx().run().configuration(&configuration).arguments(&["--", "nginx", "-e", "stderr", "-T"]).start();
+    let container = Image::nginx()
+        .run()
+        .configuration(&configuration)
+        .arguments(&["run", "--", "nginx", "-e", "stderr", "-T"])
+        .start();
     container.finished(0);
     let logs = container.logs();
     assert!(logs.stderr.contains("test is successful"), "{logs:#?}");
@@ -636,7 +639,7 @@ fn a_command_from_the_engine_takes_the_place_of_the_manifests() {
     container.finished(0);
     assert_eq!(container.summary().get("state"), "verified");
 
-    let image = Image::nginx().with("CMD [\"--\", \"id\", \"-un\"]");
+    let image = Image::nginx().with("CMD [\"run\", \"--\", \"id\", \"-un\"]");
     let container = image.run().configuration(&configuration).start();
     assert_eq!(container.finished(0), "www-data\n");
 }
@@ -647,7 +650,7 @@ fn a_command_from_the_engine_takes_the_place_of_the_manifests() {
 fn the_exit_code_is_the_services_own() {
     let configuration = Configuration::example("nginx");
     let start = |command: &[&str]| {
-        let arguments = [&["--"], command].concat();
+        let arguments = [&["run", "--"], command].concat();
         Image::nginx().run().configuration(&configuration).arguments(&arguments).start()
     };
     start(&["sh", "-c", "exit 42"]).finished(42);

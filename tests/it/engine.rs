@@ -160,7 +160,7 @@ impl Image {
             context.copy(program, name);
             writeln!(dockerfile, "COPY {name} /{name}").unwrap();
         }
-        dockerfile.push_str("ENTRYPOINT [\"/sealinit\", \"run\"]\n");
+        dockerfile.push_str("ENTRYPOINT [\"/sealinit\"]\nCMD [\"run\"]\n");
         fs::write(context.0.join("Dockerfile.example"), dockerfile).unwrap();
         Self::build_own(&context)
     }
@@ -308,7 +308,7 @@ impl Run<'_> {
         self.options(&format!("--volume {}:{path}", volume.0))
     }
 
-    /// Arguments after the image: sealinit's, in the place of CMD.
+    /// Words after the image: sealinit's command line, in the place of CMD.
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&word| word.to_owned()));
         self

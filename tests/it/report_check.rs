@@ -347,6 +347,42 @@ fn the_program_is_looked_for_with_the_services_eyes() {
     }
 }
 
+/// A program for another C library: the kernel would only say that a file is missing, which is there.
+#[test]
+fn a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installed() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let sound = std::fs::read("/bin/true").unwrap();
+    let linker = b"/ld-";
+    let mut foreign = sound.clone();
+    for at in 0..foreign.len() - linker.len() {
+        if foreign[at..].starts_with(linker) {
+            foreign[at + 1..at + 3].copy_from_slice(b"no");
+        }
+    }
+    assert_ne!(foreign, sound, "/bin/true is linked dynamically");
+    sandbox.one_file(&["/opt/true"]).file("/opt/true", foreign).mode("/opt/true", 0o755);
+    let (inside, outside) = (check(sandbox.launch(), &[], 1).stdout, text(&from_host(&sandbox, &[])));
+    assert_eq!(outside, inside);
+    let told = inside.lines().nth(2).unwrap().strip_prefix("error ").unwrap();
+    let interpreter = told.strip_prefix("cannot execute the service's program /opt/true: its interpreter ").unwrap();
+    let path = interpreter.strip_suffix(" does not exist; install it in the image").unwrap();
+    assert!(path.starts_with("/lib") && path.contains("/no-"), "{told}");
+    assert_eq!(sandbox.start().refused(126, told).errors().len(), 1);
+    // The manifest may bring it.
+    let mut manifest = one_file(&["/opt/true"]);
+    manifest["files"] = json!([{"content": "", "dest": path, "mode": "0555"}]);
+    sandbox.manifest(&manifest);
+    for linked in ["/lib", "/lib64"].into_iter().filter(|path| sandbox.exists(path)) {
+        sandbox.remove(linked).directory(linked, 0o755);
+    }
+    assert!(text(&from_host(&sandbox, &[])).starts_with("ok: "), "{}", text(&from_host(&sandbox, &[])));
+
+    let sandbox = sandbox.another();
+    sandbox.one_file(&["/opt/true"]).file("/opt/true", sound).mode("/opt/true", 0o755);
+    check(sandbox.launch(), &[], 0);
+    let _ = sandbox.start().success();
+}
+
 #[test]
 fn a_program_behind_links_is_found_below_the_root_alone() {
     let Some(sandbox) = Sandbox::new() else { return };
@@ -362,6 +398,56 @@ fn a_program_behind_links_is_found_below_the_root_alone() {
     let output = from_host(&sandbox, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("cannot find the service's program /opt/outside"), "{}", text(&output));
+}
+
+/// An absolute source is a path of the container: what the host has there is another file, and most often none.
+#[test]
+fn an_absolute_source_is_not_looked_for_on_the_host() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    sandbox
+        .manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "files": [
+                {"source": "/run/secrets/key", "dest": "/etc/app/key", "optional": true},
+                // The host has this one, with another content than the image.
+                {"source": "/etc/passwd", "dest": "/etc/app/passwd", "sha256": "0".repeat(64)},
+                {"source": "app.conf", "dest": CONF},
+            ],
+            "directories": [{"path": "/etc/app/tree", "source": "/srv/defaults", "exact": true}],
+        }))
+        .source("app.conf", CONTENT)
+        .file("/srv/defaults/a", "a\n")
+        .file("/usr/bin/true", "\x7fELF")
+        .mode("/usr/bin/true", 0o755);
+    let expected: Vec<String> = [
+        ("/run/secrets/key", "/etc/app/key"),
+        ("/etc/passwd", "/etc/app/passwd"),
+        ("/srv/defaults", "/etc/app/tree"),
+    ]
+    .map(|(source, dest)| {
+        format!(
+            "warning the source {source} of {dest} is a path of the container, which may be mounted only when it runs: it was not \
+             looked at; run check in the container, or put the source beside the manifest"
+        )
+    })
+    .into();
+    let outside = from_host(&sandbox, &[]);
+    let said = text(&outside);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(outside.status.code(), Some(0), "{said}");
+    assert_eq!(lines[0], "warnings: a first start would succeed, with 3 warnings");
+    assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
+    assert_eq!(lines[2..], expected);
+    assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
+    // In the container they are looked at.
+    let inside = found(sandbox.launch(), &[], 1);
+    assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
+    assert!(messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"), "{inside}");
+    // A source beside the manifest is looked at from outside, too.
+    sandbox.remove("/etc/sealinit/app.conf");
+    let said = text(&from_host(&sandbox, &[]));
+    assert!(said.starts_with("problems: 1 error and 3 warnings; "), "{said}");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn with_a_pin_no_forgery_runs() {
 fn an_image_is_tried_without_writing_anything() {
     let configuration = Configuration::example("nginx");
     let check = |configuration: &Configuration, code: i32| {
-        let run = Image::nginx().run().options("--entrypoint /sbin/sealinit").configuration(configuration);
+        let run = Image::nginx().run().configuration(configuration);
         let container = run.arguments(&["check", "--format", "json"]).start();
         let found: Value = serde_json::from_str(&container.finished(code)).unwrap();
         let mount_point = ["A /etc/sealinit", "C /etc"].map(str::to_owned);
@@ -124,6 +124,51 @@ fn an_image_is_tried_without_writing_anything() {
     let unsound = check(&configuration, 1);
     let errors = unsound["errors"].as_array().unwrap();
     assert!(errors.iter().any(|error| error["code"] == 67), "{unsound}");
+}
+
+/// The smoke test as the README prints it.
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn the_readmes_smoke_test_works_as_printed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let mut printed = readme.lines().skip_while(|line| !line.starts_with("$ docker run --rm -v ")).map(str::to_owned);
+    let command =
+        printed.next().unwrap().replace("$ ", "").replace(" sealinit-nginx ", &format!(" {} ", Image::nginx().id()));
+    let configuration = Configuration::example("nginx");
+    let mounted = configuration.path("").display().to_string();
+    let command = command.replace("$PWD/examples/nginx:", &format!("{}:", mounted.trim_end_matches('/')));
+    assert!(command.ends_with(" check") && command.contains(mounted.trim_end_matches('/')), "{command}");
+    let check = |code: i32| {
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        text(&output)
+    };
+    let said = check(0);
+    assert_eq!(said.lines().next(), printed.next().as_deref());
+
+    configuration.replace("manifest.json", "\"command\": [\"nginx\"", "\"command\": [\"nginz\"");
+    let said = check(1);
+    assert!(said.starts_with("problems: 1 error and 0 warnings; a first start is not as it should be\n"), "{said}");
+    assert!(said.contains("\nerror cannot find the service's program nginz in PATH="), "{said}");
+}
+
+/// "what follows the image's name is a command line of sealinit's"
+#[test]
+#[ignore = "needs root and a Docker engine"]
+fn every_command_is_a_word_after_the_image() {
+    let configuration = Configuration::example("nginx");
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["verify"], 1, "unsealed: nothing is sealed in /var/lib/sealinit; the first sealinit run seals\n"),
+        (&["status"], 0, "unsealed: nothing is sealed here; the first sealinit run seals\n"),
+        (&["plan", "--diff"], 0, "seal: "),
+        (&["run", "--", "nginx", "-e", "stderr", "-t"], 0, ""),
+        (&["--version"], 0, concat!("sealinit ", env!("CARGO_PKG_VERSION"), "\n")),
+    ];
+    for (words, code, said) in cases {
+        let container = Image::nginx().run().configuration(&configuration).arguments(words).start();
+        let stdout = container.finished(code);
+        assert!(stdout.starts_with(said), "{words:?}: {stdout}");
+    }
 }
 
 /// The service's own word: a configuration that nginx rejects is never sealed.

@@ -103,6 +103,54 @@ fn every_key_has_a_description() {
     assert_eq!(described, 45);
 }
 
+/// What an editor offers to somebody who does not know the format is right where it is offered.
+#[test]
+fn every_object_and_every_written_value_has_examples_that_are_valid() {
+    fn look(at: &str, schema: &Value, definitions: &Value, found: &mut Vec<String>) {
+        if let Some(examples) = schema.get("examples").and_then(Value::as_array) {
+            let mut here = schema.clone();
+            here["$defs"] = definitions.clone();
+            let validator = jsonschema::draft202012::new(&here).unwrap();
+            assert!(
+                !examples.is_empty() && examples.iter().all(|example| validator.is_valid(example)),
+                "{at}: {examples:?}"
+            );
+            found.push(at.to_owned());
+        }
+        for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            look(&format!("{at}.{key}"), property, definitions, found);
+        }
+        for (name, definition) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
+            look(name, definition, definitions, found);
+        }
+    }
+    let schema = schema();
+    let mut found = Vec::new();
+    look("$", &schema, &schema["$defs"], &mut found);
+    for place in [
+        "$",
+        "File",
+        "File.source",
+        "File.dest",
+        "File.owner",
+        "File.group",
+        "File.mode",
+        "Directory",
+        "Directory.path",
+        "Directory.source",
+        "Directory.file_mode",
+        "Check",
+        "Check.command",
+        "Service.command",
+        "Service.user",
+        "Service.working_dir",
+        "Service.umask",
+        "Signals.rewrite",
+    ] {
+        assert!(found.iter().any(|found| found == place), "{place} has no examples: {found:?}");
+    }
+}
+
 #[test]
 fn what_is_right_is_right_for_both() {
     let validator = validator();

@@ -22,13 +22,10 @@ const PAGE: &str = "This page is sealed.";
 /// The capabilities that a start needs, and no other: `CAP_KILL` is not among them.
 const FEW: &str = "--cap-drop ALL --cap-add CHOWN --cap-add SETUID --cap-add SETGID";
 
-/// Calls sealinit itself, and not `sealinit run`.
-const BARE: &str = "--entrypoint /sbin/sealinit";
-
 /// The example's container, supervised: sealed, and serving its page.
 fn serving(options: &str, configuration: &Configuration) -> Container {
     let run = Image::nginx().run().options(options).configuration(configuration);
-    let container = run.arguments(&["--supervise"]).start();
+    let container = run.arguments(&["run", "--supervise"]).start();
     assert!(container.page(HTTP, &[]).contains(PAGE));
     container
 }
@@ -86,7 +83,7 @@ fn docker_stop_ends_it_at_once() {
 
     // What has no handler for SIGTERM ends too, because it is not PID 1: of itself, `sleep` takes the ten seconds and is killed.
     let sleep = ["init", "--", "sleep", "1000"];
-    let container = Image::nginx().run().options(BARE).arguments(&sleep).start();
+    let container = Image::nginx().run().arguments(&sleep).start();
     poll("the command", || container.proc("1/task/1/children").contains(' ').then_some(()));
     let took = container.stop();
     assert!(took < Duration::from_secs(8), "{took:?}, of which the engine needs most");
@@ -156,9 +153,8 @@ fn neither_the_init_nor_the_service_has_anything_of_root() {
 #[ignore = "needs root and a Docker engine"]
 fn the_service_cannot_look_into_pid_1() {
     let look = "cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/exe /proc/1/cwd";
-    let options = format!("{BARE} --env TOKEN=secret");
     let words = ["init", "--user", "www-data", "--", "sh", "-c", look];
-    let container = Image::nginx().run().options(&options).arguments(&words).start();
+    let container = Image::nginx().run().options("--env TOKEN=secret").arguments(&words).start();
     assert_eq!(container.finished(1), "");
     assert!(container.logs().stderr.contains("/proc/1/environ: Permission denied"));
 }
@@ -188,7 +184,6 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
             ])
             .args(["--name", &name.0])
             .args(options.split_whitespace())
-            .args(BARE.split_whitespace())
             .args(["sealinit-test:nginx-light", "init"])
             .args(user)
             .arg("--")
