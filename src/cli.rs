@@ -120,7 +120,7 @@ impl From<Init> for init::Options {
         let manners = Manners {
             target: init.target,
             rewrite: init.rewrite.into_iter().collect(),
-            expected_exit: init.expected_exit,
+            expected_exit: init.expected_exit.into_iter().collect(),
             grace: Duration::from_secs(init.stop_grace.into()),
         };
         Self { user: init.user, manners, command: init.command }

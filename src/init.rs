@@ -13,7 +13,7 @@ use crate::accounts::{Accounts, Starter, parse_id};
 use crate::capability::CapabilitySet;
 use crate::error::Error;
 use crate::exec::Inherited;
-use crate::launch::launch;
+use crate::launch::{Launched, launch};
 use crate::manifest::Account;
 use crate::plan::{Login, Service};
 use crate::preflight;
@@ -66,11 +66,11 @@ fn account(what: &str, text: &str) -> Result<Account, String> {
     parse_id(text).map(Account::Id).ok_or_else(|| format!("{text} is no {what} id; write one below 4294967295"))
 }
 
-/// Runs the command as a child, supervises it, and gives its exit code.
+/// Starts the command as a child, for this process to supervise.
 ///
 /// # Errors
 /// That it was not started, and why.
-pub(crate) fn init(options: Options) -> Result<u8, Vec<Error>> {
+pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
     let starter = Starter::of_this_process()?;
     let mask = umask(Mode::empty());
     let identity = match &options.user {

@@ -13,8 +13,22 @@ use crate::start::Sealed;
 use crate::supervisor::{Child, Init, Manners};
 use crate::sys;
 
-/// Becomes the service; or has a child become it, and gives its exit code when all is over. `announce` is called when there is
-/// nothing left but the exec.
+/// A service that runs, and how it is to be supervised.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    child: Child,
+    manners: Manners,
+}
+
+impl Launched {
+    /// Supervises the service, and gives its exit code when all is over. For this the caller has dropped all that it owned: the sleep may
+    /// be long.
+    pub(crate) fn supervise(self) -> u8 {
+        self.child.supervise(&self.manners)
+    }
+}
+
+/// Becomes the service, or has a child become it. `announce` is called when there is nothing left but the exec.
 ///
 /// # Errors
 /// That the service was not started, and why.
@@ -24,7 +38,7 @@ pub(crate) fn launch(
     inherited: Inherited,
     sealed: &Sealed,
     announce: impl FnOnce(),
-) -> Result<u8, Error> {
+) -> Result<Launched, Error> {
     let unprivileged = privileges::drop_to(service, starter)?;
     let prepared = exec::prepare(service, inherited, &unprivileged)?;
     match &service.supervised {
@@ -37,7 +51,8 @@ pub(crate) fn launch(
         }
         Some(manners) => {
             announce();
-            Ok(spawn(service, &prepared, manners, sealed, unprivileged)?.supervise(manners))
+            let child = spawn(service, &prepared, manners, sealed, unprivileged)?;
+            Ok(Launched { child, manners: *manners })
         }
     }
 }

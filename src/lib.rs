@@ -10,8 +10,9 @@ use clap::Parser;
 
 use crate::cli::{CheckFormat, Cli, Command, Lazy};
 use crate::configuration::Configuration;
-use crate::error::exit_code;
+use crate::error::{Error, exit_code};
 use crate::inventory::Reach;
+use crate::launch::Launched;
 use crate::log::Summary;
 use crate::report::Format;
 use crate::start::Options;
@@ -54,13 +55,15 @@ mod start; // the pipeline
 mod state; // where journal and seal are kept
 mod status; // what is sealed
 mod supervisor; // stays as PID 1 while the service runs
-mod sys; // system calls without a safe wrapper
+mod sys; // system calls without a safe wrapper, and memory
 mod termination_log; // where Kubernetes looks for the reason
 mod tree; // the way to every directory
 mod trial; // the service's own check
 mod verdict; // what becomes of a start
 mod verification; // whether the disk is what was sealed
 mod verify; // compares the disk with a plan
+
+pub use crate::sys::Heap;
 
 /// The whole program: reads the command line, does what it says, and gives the exit code.
 #[must_use]
@@ -69,50 +72,42 @@ pub fn main() -> ExitCode {
     // can do nothing else that is needed either, and will say so.
     let _ = sys::block_signals();
     report_panics();
-    let mut summary = Summary::begin();
+    let summary = Summary::begin();
     let command = Cli::parse().command;
     if !matches!(command, Command::Run(_) | Command::Init(_)) {
         let _ = sys::unblock_signals();
     }
-    let errors = match command {
-        Command::Run(Lazy(run)) => {
-            log::install(run.log.log_format, run.log.log_level);
-            let options = Options {
-                manifest: run.manifest.manifest,
-                state_dir: run.state.state_dir,
-                pin: run.pin,
-                command: run.command,
-                supervise: run.supervise,
-            };
-            match start::start(&options, &mut summary) {
-                Ok(code) => return code.into(),
-                Err(errors) => {
-                    summary.log_refusal(&errors);
-                    termination_log::write(&errors);
-                    errors
-                }
-            }
-        }
-        Command::Init(Lazy(init)) => {
-            log::install(init.log.log_format, init.log.log_level);
-            match init::init(init.into()) {
-                Ok(code) => return code.into(),
-                Err(errors) => {
-                    termination_log::write(&errors);
-                    log_errors(errors)
-                }
-            }
-        }
-        command => match report(command) {
-            Ok(code) => return code.into(),
-            Err(errors) => log_errors(errors),
-        },
+    let ended = match command {
+        Command::Run(Lazy(run)) => run_service(run, summary).map(Launched::supervise),
+        Command::Init(Lazy(init)) => run_command(init).map(Launched::supervise),
+        command => report(command).map_err(log_errors),
     };
     // Of several problems the one with the lowest code decides, so that the code does not depend on their order.
-    errors.iter().map(error::Error::exit_code).min().unwrap_or(exit_code::BUG).into()
+    let code = |errors: Vec<Error>| errors.iter().map(Error::exit_code).min().unwrap_or(exit_code::BUG);
+    ended.unwrap_or_else(code).into()
 }
 
-fn log_errors(errors: Vec<error::Error>) -> Vec<error::Error> {
+fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Error>> {
+    log::install(run.log.log_format, run.log.log_level);
+    let options = Options {
+        manifest: run.manifest.manifest,
+        state_dir: run.state.state_dir,
+        pin: run.pin,
+        command: run.command,
+        supervise: run.supervise,
+    };
+    start::start(&options, &mut summary).inspect_err(|errors| {
+        summary.log_refusal(errors);
+        termination_log::write(errors);
+    })
+}
+
+fn run_command(init: cli::Init) -> Result<Launched, Vec<Error>> {
+    log::install(init.log.log_format, init.log.log_level);
+    init::init(init.into()).inspect_err(|errors| termination_log::write(errors)).map_err(log_errors)
+}
+
+fn log_errors(errors: Vec<Error>) -> Vec<Error> {
     for error in &errors {
         tracing::error!("{error}");
     }
@@ -120,7 +115,7 @@ fn log_errors(errors: Vec<error::Error>) -> Vec<error::Error> {
 }
 
 /// The commands that only look and tell; gives the exit code.
-fn report(command: Command) -> Result<u8, Vec<error::Error>> {
+fn report(command: Command) -> Result<u8, Vec<Error>> {
     match command {
         Command::Run(_) | Command::Init(_) => {}
         Command::Verify(Lazy(verify)) => {

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-/// A start is over in less than a millisecond, and what it frees it needs again: musl's allocator, made for small memory, would go
-/// to the kernel for that each time.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: sealinit::Heap = sealinit::Heap;
 
 fn main() -> ExitCode {
     sealinit::main()

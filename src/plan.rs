@@ -493,7 +493,7 @@ fn manners(service: &manifest::Service) -> Manners {
         signals.map_or_else(|| (SignalTarget::Child, BTreeMap::new()), |signals| (signals.target, signals.rewrite.0));
     Manners {
         target,
-        rewrite,
+        rewrite: rewrite.into_iter().collect(),
         expected_exit: service.expected_exit.iter().flatten().map(|status| status.0).collect(),
         grace: Duration::from_secs(service.stop_grace_seconds.unwrap_or(DEFAULT_GRACE).into()),
     }

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::exec::Inherited;
 use crate::install::Installed;
 use crate::inventory::Reach;
-use crate::launch::launch;
+use crate::launch::{Launched, launch};
 use crate::log::{PinStatus, Summary, log_drifts, log_manifest_change};
 use crate::plan::Plan;
 use crate::seal::{Made, Seal};
@@ -66,12 +66,12 @@ impl Sealed {
     }
 }
 
-/// Configures the container at its first start, verifies it at every later one, and becomes the service; or supervises it, and
-/// gives the exit code when all is over.
+/// Configures the container at its first start, verifies it at every later one, and becomes the service; or starts it, for this process
+/// to supervise.
 ///
 /// # Errors
 /// Everything that is in the way. The service was not started then, and of a refusal nothing was changed.
-pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<u8, Vec<Error>> {
+pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched, Vec<Error>> {
     let starter = Starter::of_this_process()?;
     // What is installed has exactly the mode that it is given.
     let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };

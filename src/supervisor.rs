@@ -3,7 +3,6 @@
 //! Never logs once the service runs (a log reader that has stopped reading would stop us), never wakes up without a reason, and
 //! keeps nothing of root: it has the service's uid and no capability by then.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,12 @@ pub(crate) const DEFAULT_GRACE: u32 = 8;
 /// How long what was killed may take to be reaped, where we are not PID 1 and it would outlive us.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 
-/// How a service is supervised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a service is supervised. All in one piece: an init that sleeps needs no heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manners {
     pub(crate) target: SignalTarget,
-    /// Which signal is passed on as which; `None` is not passed on.
-    pub(crate) rewrite: BTreeMap<Signal, Option<Signal>>,
-    /// Exit codes that count as success.
-    pub(crate) expected_exit: Vec<u8>,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) expected_exit: ExitCodes,
     /// How long what the service left behind may take to end.
     pub(crate) grace: Duration,
 }
@@ -38,24 +35,71 @@ impl Default for Manners {
     fn default() -> Self {
         Self {
             target: SignalTarget::Child,
-            rewrite: BTreeMap::new(),
-            expected_exit: Vec::new(),
+            rewrite: Rewrite::default(),
+            expected_exit: ExitCodes::default(),
             grace: Duration::from_secs(DEFAULT_GRACE.into()),
         }
     }
 }
 
-impl Manners {
-    /// As what a signal is passed on, if it is.
-    fn rewritten(&self, received: Signal) -> Option<Signal> {
-        self.rewrite.get(&received).copied().unwrap_or(Some(received))
-    }
+/// Which signal is passed on as which, by its number; `None` is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rewrite([Option<Signal>; 65]);
 
+impl Rewrite {
+    fn of(&self, received: Signal) -> Option<Signal> {
+        self.0.get(usize::from(received.0)).copied().unwrap_or(Some(received))
+    }
+}
+
+impl Default for Rewrite {
+    fn default() -> Self {
+        let mut number = 0;
+        Self([(); 65].map(|()| {
+            number += 1;
+            Some(Signal(number - 1))
+        }))
+    }
+}
+
+impl FromIterator<(Signal, Option<Signal>)> for Rewrite {
+    fn from_iter<I: IntoIterator<Item = (Signal, Option<Signal>)>>(rewritten: I) -> Self {
+        let mut rewrite = Self::default();
+        for (from, to) in rewritten {
+            if let Some(signal) = rewrite.0.get_mut(usize::from(from.0)) {
+                *signal = to;
+            }
+        }
+        rewrite
+    }
+}
+
+/// Exit codes that count as success: bit n of all is code n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ExitCodes([u128; 2]);
+
+impl ExitCodes {
+    fn contains(self, code: u8) -> bool {
+        self.0[usize::from(code / 128)] >> (code % 128) & 1 == 1
+    }
+}
+
+impl FromIterator<u8> for ExitCodes {
+    fn from_iter<I: IntoIterator<Item = u8>>(codes: I) -> Self {
+        let mut set = Self::default();
+        for code in codes {
+            set.0[usize::from(code / 128)] |= 1 << (code % 128);
+        }
+        set
+    }
+}
+
+impl Manners {
     /// What waits for a service that there is not yet, as it will be passed on. What does not end a program that has just begun is passed on
     /// again when it has, and heard then.
     fn early(&self) -> Vec<Signal> {
         let pending = sys::pending_signals().into_iter();
-        pending.filter_map(|signal| self.rewritten(signal)).filter(|signal| !signal.is_stop()).collect()
+        pending.filter_map(|signal| self.rewrite.of(signal)).filter(|signal| !signal.is_stop()).collect()
     }
 }
 
@@ -97,16 +141,17 @@ impl Child {
 
     /// Supervises the child to its end; gives the exit code to end with.
     ///
-    /// This process owns no descriptor any more.
+    /// This process owns no descriptor any more, and nothing on the heap.
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         sys::close_from(3);
+        sys::give_memory_back();
         let code = Supervising { pid: self.pid, manners, stopped: false }.until_the_end();
         end_the_rest(manners.grace);
-        if manners.expected_exit.contains(&code) { 0 } else { code }
+        if manners.expected_exit.contains(code) { 0 } else { code }
     }
 
-    /// Lets the child go on for as long as `limit`, and then ends it and all that it started; gives its exit code, or `None` if it had
-    /// to be ended.
+    /// Lets the child go on for as long as `limit`, or until a signal comes to stop it, and then ends it and all that it started; gives its
+    /// exit code, or `None` if it had to be ended.
     pub(crate) fn within(self, limit: Duration) -> Option<u8> {
         let deadline = Instant::now() + limit;
         let mut supervising = Supervising { pid: self.pid, manners: &Manners::default(), stopped: false };
@@ -118,7 +163,11 @@ impl Child {
             if left.is_zero() {
                 break None;
             }
-            let _ = sys::wait_signal(Some(left));
+            if let Ok(Some(received)) = sys::wait_signal(Some(left))
+                && received.signal.is_termination()
+            {
+                break None;
+            }
         };
         self.end();
         code
@@ -182,7 +231,7 @@ impl Supervising<'_> {
     }
 
     fn pass_on(&self, received: Signal) {
-        let Some(signal) = self.manners.rewritten(received) else { return };
+        let Some(signal) = self.manners.rewrite.of(received) else { return };
         let target = match self.manners.target {
             SignalTarget::Child => self.pid,
             SignalTarget::Group => -self.pid,

@@ -1,14 +1,18 @@
-//! The few system calls that no safe wrapper covers: capability sets, `close_range(2)`, signals with the real-time ones, new processes.
+//! The few system calls that no safe wrapper covers (capability sets, `close_range(2)`, signals with the real-time ones, new processes),
+//! and the memory of this process.
 //!
 //! The only module with `unsafe` in it. Never decides anything: each function is one call, and says what the kernel said.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dlmalloc::Dlmalloc;
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_ulong, c_void};
 
@@ -352,11 +356,10 @@ pub(crate) struct Received {
 /// Waits for a blocked signal, for ever or for as long as `timeout` says; `None` when that has passed.
 pub(crate) fn wait_signal(timeout: Option<Duration>) -> Result<Option<Received>, Errno> {
     let all = ALL_SIGNALS;
-    let limit = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
-    let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // A timespec of a 64-bit machine.
+    let limit = timeout
+        .map(|timeout| [i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX), i64::from(timeout.subsec_nanos())]);
+    let limit = limit.as_ref().map_or(ptr::null(), |limit| limit.as_ptr());
     // SAFETY: zeroes are a valid siginfo_t, a plain structure of numbers.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is as large as the size says, the info is a live siginfo_t, and the limit is null or a live timespec.
@@ -434,6 +437,80 @@ pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Where memory comes from. A start is over in less than a millisecond, and what it frees it needs again: musl's own allocator, made for
+/// small memory, would go to the kernel for that each time.
+#[derive(Debug)]
+pub struct Heap;
+
+static DLMALLOC: Mutex<Dlmalloc> = Mutex::new(Dlmalloc::new());
+
+fn dlmalloc() -> MutexGuard<'static, Dlmalloc> {
+    // Nothing panics while it is locked.
+    DLMALLOC.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// SAFETY: the allocator is one that keeps the contract, all of this goes to the same one, and one at a time.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { dlmalloc().malloc(layout.size(), layout.align()) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { dlmalloc().calloc(layout.size(), layout.align()) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { dlmalloc().free(pointer, layout.size(), layout.align()) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { dlmalloc().realloc(pointer, layout.size(), layout.align(), size) }
+    }
+}
+
+/// The smallest page of the machines that this is for; where pages are larger, what is not aligned to them is refused and stays.
+const PAGE: usize = 4096;
+
+/// Gives back what a start has used and a long sleep does not need: free memory of the heap, the stack below us, and the pages of the
+/// program itself, which the kernel brings back when they are needed. It is a saving and cannot fail in any other way than to save nothing.
+pub(crate) fn give_memory_back() {
+    /// More than any start has used.
+    const STACK: usize = 128 * 1024;
+    let mut heap = dlmalloc();
+    heap.set_granularity(PAGE);
+    // SAFETY: only what is free is given back.
+    unsafe { heap.trim(0) };
+    drop(heap);
+    let here = 0_u8;
+    // A page is left for the calls below.
+    let unused = ((&raw const here).addr() & !(PAGE - 1)).saturating_sub(PAGE);
+    let below = ptr::without_provenance_mut::<c_void>(unused.saturating_sub(STACK));
+    // SAFETY: what is below the stack's end is nobody's, and what is below the stack, by the kernel's guard gap of 1 MiB, is not there.
+    unsafe { libc::madvise(below, STACK, libc::MADV_DONTNEED) };
+    // SAFETY: the function below keeps what is asked of a callback, and needs no data.
+    unsafe { libc::dl_iterate_phdr(Some(forget_program), ptr::null_mut()) };
+}
+
+/// Has the kernel forget which pages of the program we have used.
+unsafe extern "C" fn forget_program(object: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+    // SAFETY: the C library passes a live description of the program, with as many headers as it says.
+    let (base, headers) =
+        unsafe { ((*object).dlpi_addr, std::slice::from_raw_parts((*object).dlpi_phdr, (*object).dlpi_phnum.into())) };
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
+        let begin = usize::try_from(base + header.p_vaddr).unwrap_or(0);
+        let offset = begin % PAGE;
+        let length = usize::try_from(header.p_memsz).unwrap_or(0) + offset;
+        let segment = ptr::without_provenance_mut::<c_void>(begin - offset);
+        // SAFETY: a private mapping of a file that was never written to has the same content again when it is read again.
+        unsafe { libc::madvise(segment, length, libc::MADV_DONTNEED) };
+    }
+    0
 }
 
 #[cfg(test)]

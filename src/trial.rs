@@ -13,9 +13,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
+use nix::sys::signal::Signal as Number;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, pipe2};
 
 use crate::accounts::Starter;
 use crate::error::Error;
@@ -47,8 +49,12 @@ pub(crate) fn trial(
 ) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     for check in &plan.checks {
-        let run = run(check, &plan.service, starter, Inherited { pid: NOBODY, ..inherited }, installed);
-        errors.extend(run.err());
+        match run(check, &plan.service, starter, Inherited { pid: NOBODY, ..inherited }, installed) {
+            Ok(()) => {}
+            // Whoever wants us to stop does not want to hear of the rest.
+            Err(stopped @ Error::Stopped { .. }) => return Err(stopped.into()),
+            Err(error) => errors.push(error),
+        }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -65,11 +71,12 @@ fn run(
     let (verdict, judged) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     // Inherited as ignored, it would have children reaped without us.
     sys::default_signal(Signal::CHLD);
+    let parent = getpid();
     let Some(warden) = sys::fork().map_err(failed("fork"))? else {
         drop((output, verdict));
         let service = service.with_command(check.command.clone());
         let mut judged = File::from(judged);
-        let ended = watch(check, &service, starter, inherited, installed, printed);
+        let ended = watch(check, &service, starter, inherited, installed, printed, parent);
         let _ = match ended {
             Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
             Ok(None) => writeln!(judged, "{TIMED_OUT}"),
@@ -78,7 +85,8 @@ fn run(
         std::process::exit(0);
     };
     drop((printed, judged));
-    let (output, verdict) = listen(output, verdict);
+    // A stop ends us here, and with us the warden.
+    let (output, verdict) = listen(output, verdict)?;
     // It has ended, or is about to: it has nothing more to say.
     while waitpid(Pid::from_raw(warden), None) == Err(Errno::EINTR) {}
     let how = match verdict.lines().next().and_then(|verdict| verdict.split_at_checked(1)) {
@@ -110,6 +118,7 @@ fn watch(
     inherited: Inherited,
     installed: &Installed,
     printed: OwnedFd,
+    parent: Pid,
 ) -> Result<Option<u8>, Error> {
     let failed = |step| move |source| Error::Trial { step, source };
     // What a check leaves behind comes to this process. A kernel that does not know this gives it to PID 1.
@@ -126,12 +135,24 @@ fn watch(
     drop(printed);
     let unprivileged = privileges::drop_to(service, starter)?;
     let prepared = exec::prepare(service, inherited, &unprivileged)?;
+    // Who is stopped does not wait for the check's end, and this process ends the check when it is alone. After the drop, which
+    // would have undone it.
+    let _ = prctl::set_pdeathsig(Number::SIGTERM);
+    if getppid() != parent {
+        return Ok(None);
+    }
     let child = launch::spawn(service, &prepared, &Manners::default(), &Sealed::on_trial(installed), unprivileged)?;
     Ok(child.within(check.limit))
 }
 
-/// The end of what was printed, a line each, and the verdict: once that is there, nobody who could print is left.
-fn listen(output: OwnedFd, verdict: OwnedFd) -> (Vec<String>, String) {
+/// The end of what was printed, a line each, and the verdict: once that is there, nobody who could print is left. Or that somebody wants
+/// us to stop.
+fn listen(output: OwnedFd, verdict: OwnedFd) -> Result<(Vec<String>, String), Error> {
+    let stop = SignalFd::with_flags(
+        &[Number::SIGTERM, Number::SIGINT, Number::SIGQUIT].into_iter().collect(),
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )
+    .map_err(|source| Error::Trial { step: "signalfd", source })?;
     let (mut output, mut verdict) = (File::from(output), File::from(verdict));
     let (mut tail, mut judged) = (Tail::default(), Vec::new());
     let mut buffer = [0; SHOWN_BYTES];
@@ -139,10 +160,15 @@ fn listen(output: OwnedFd, verdict: OwnedFd) -> (Vec<String>, String) {
         let mut waiting = [
             PollFd::new(verdict.as_fd(), PollFlags::POLLIN),
             PollFd::new(output.as_fd(), if tail.ended { PollFlags::empty() } else { PollFlags::POLLIN }),
+            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
         ];
-        // A signal waits until there is a service to pass it to; whatever else interrupts, the reads below do not block.
+        // Other signals wait until there is a service to pass them to; whatever else interrupts, the reads below do not block.
         let _ = poll(&mut waiting, PollTimeout::NONE);
-        let [over, more] = waiting.map(|waiting| waiting.any().unwrap_or(false));
+        let [over, more, stopped] = waiting.map(|waiting| waiting.any().unwrap_or(false));
+        if stopped && let Ok(Some(received)) = stop.read_signal() {
+            let signal = Signal(u8::try_from(received.ssi_signo).unwrap_or(0));
+            return Err(Error::Stopped { signal });
+        }
         if more && !tail.ended {
             match output.read(&mut buffer) {
                 Ok(read @ 1..) => tail.push(&buffer[..read]),
@@ -150,7 +176,7 @@ fn listen(output: OwnedFd, verdict: OwnedFd) -> (Vec<String>, String) {
             }
         } else if over {
             let _ = verdict.read_to_end(&mut judged);
-            return (tail.lines(), String::from_utf8_lossy(&judged).into_owned());
+            return Ok((tail.lines(), String::from_utf8_lossy(&judged).into_owned()));
         }
     }
 }

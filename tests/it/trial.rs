@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::running::send;
 use crate::sandbox::{APP, CONF, CONTENT, JOURNAL, Launch, SEAL, Sandbox, one_file};
 
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -124,6 +125,33 @@ fn what_a_successful_check_leaves_behind_is_killed_too() {
     let outcome = outlived(sandbox.launch(), COUNT).start().code(0);
     assert_eq!(outcome.stdout, "ran\n1\n");
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+}
+
+/// `docker stop` during a check that takes its time: nobody waits for it.
+#[test]
+fn a_stop_during_a_check_is_heeded_at_once() {
+    let Some(sandbox) = checked(json!([shell("echo started; setsid sleep 50 & sleep 50"), shell("exit 1")])) else {
+        return;
+    };
+    for launch in
+        [sandbox.launch(), outlived(sandbox.launch(), "sleep 1; ! grep -qx sleep /proc/[0-9]*/comm || code=1")]
+    {
+        let running = launch.running();
+        let mut sealinit = 0;
+        running.until("the check runs", || {
+            let inits = running.descendants_named("sealinit");
+            sealinit = inits.first().copied().unwrap_or(0);
+            inits.len() == 2 && !running.descendants_named("sleep").is_empty()
+        });
+        let since = Instant::now();
+        send(sealinit, [15]);
+        let ended = running.end().code(143);
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+        let message = "sealinit: error: SIGTERM came before the service was started; the next start goes on from here";
+        assert!(ended.stderr.contains(message), "{ended:?}");
+        assert!(!ended.stderr.contains("the service's check"), "{ended:?}");
+        assert!(!sandbox.exists(SEAL));
+    }
 }
 
 /// Without `CAP_KILL` root cannot signal the service's uid.
