@@ -2,15 +2,19 @@
 //!
 //! Whole processes, interleaved (A B C A B C …), median of the wall time: on a machine that is shared, one run's medians and their ratios say
 //! something and single times do not. Peers are Debian's packages; one that is not installed is said to be missing, not
-//! skipped in silence. Needs root, as sealinit does for the service's credentials.
+//! skipped in silence. Needs root, as sealinit does for the service's credentials; all contenders have the capabilities that Docker gives
+//! to a container.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench is there to be read")]
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
 
 const SEALINIT: &str = env!("CARGO_BIN_EXE_sealinit");
 
@@ -20,17 +24,42 @@ const STARTS: usize = 300;
 /// Counted runs of what takes longer.
 const LONG_RUNS: usize = 5;
 
-/// A place that belongs to root all the way up, and is removed with the value.
+/// Where a bench that runs as in a container finds its place.
+const PLACE: &str = "BENCH_PLACE";
+
+/// What Docker lets root do in a container.
+const DOCKER: &str = "--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,\
+    +sys_chroot,+mknod,+audit_write,+setfcap";
+
+/// Has this bench run once more, as in a container: with its capabilities, a tmpfs, and a place that belongs to root all the way up. What
+/// only root outside of it may see comes afterwards.
+fn in_a_container() -> ExitCode {
+    let place = Place(format!("/var/lib/sealinit-bench-{}", std::process::id()).into());
+    let memory = place.path("memory");
+    fs::create_dir_all(&memory).expect("a directory in /var/lib");
+    fs::set_permissions(&place.0, Permissions::from_mode(0o755)).expect("it is ours");
+    // The mount goes with this process.
+    unshare(CloneFlags::CLONE_NEWNS).expect("root may");
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("root may");
+    mount(Some("tmpfs"), memory.as_str(), Some("tmpfs"), MsFlags::empty(), Some("mode=755")).expect("root may");
+    let status = Command::new("setpriv")
+        .args(["--inh-caps=-all", DOCKER])
+        .arg(std::env::current_exe().expect("a bench that runs"))
+        .args(std::env::args_os().skip(1))
+        .env(PLACE, &place.0)
+        .status();
+    asleep(&place);
+    umount(memory.as_str()).expect("nobody is there any more");
+    let _ = fs::remove_dir_all(&place.0);
+    let ended = status.expect("setpriv, of util-linux").success();
+    if ended { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A directory that belongs to root all the way up.
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
-        let place = PathBuf::from(format!("/var/lib/sealinit-bench-{}", std::process::id()));
-        fs::create_dir_all(&place).expect("a directory in /var/lib");
-        fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("it is ours");
-        Self(place)
-    }
-
     fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.0.display())
     }
@@ -66,12 +95,6 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// One thing to be timed.
 struct Contender {
     name: &'static str,
@@ -86,11 +109,16 @@ impl Contender {
         Self { name, command, before: Box::new(|| {}), times: Vec::new() }
     }
 
-    fn run(&mut self, counted: bool) {
-        (self.before)();
+    fn command(&self) -> Command {
         let (program, arguments) = self.command.split_first().expect("a program");
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn run(&mut self, counted: bool) {
+        (self.before)();
+        let mut command = self.command();
         let began = Instant::now();
         let status = command.status().expect("it can be started");
         let time = began.elapsed();
@@ -135,10 +163,45 @@ fn peer(name: &'static str, command: &[&str]) -> Option<Contender> {
     Some(Contender::new(name, command.iter().map(|word| (*word).to_owned()).collect()))
 }
 
-/// A service that does nothing: static, so that its own start is as short as can be.
-fn make_true(place: &Place) -> String {
-    let (source, program) = (place.path("true.c"), place.path("true"));
-    fs::write(&source, "int main(void) { return 0; }\n").expect("a file of ours");
+/// What an init costs while its service sleeps: private memory, of that anonymous, and how often it woke up in some seconds.
+fn asleep(place: &Place) {
+    const SECONDS: u64 = 3;
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let sleep = make(place, "sleep", "pause(); return 0;");
+    place.manifest("asleep", 6, 2000, &sleep);
+    let contenders = [
+        peer("tini-static", &["tini-static", "-s", "--", &sleep]),
+        Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", &sleep]))),
+        Some(Contender::new("sealinit run --supervise", [place.run("asleep"), owned(&["--supervise"])].concat())),
+        peer("dumb-init", &["dumb-init", "--", &sleep]),
+    ];
+    println!("\nan init while its service sleeps (kB of private memory, of that anonymous; wake-ups in {SECONDS} s)");
+    for contender in contenders.into_iter().flatten() {
+        let mut init = contender.command().spawn().expect("it can be started");
+        let process = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", init.id())).expect("it runs");
+        let sum = |text: &str, names: &[&str]| -> u64 {
+            let fields = text.lines().filter_map(|line| line.split_once(':'));
+            let values = fields.filter(|(name, _)| names.contains(name)).map(|(_, value)| value);
+            values.filter_map(|value| value.split_whitespace().next()?.parse::<u64>().ok()).sum()
+        };
+        let wake_ups = || sum(&process("status"), &["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"]);
+        std::thread::sleep(Duration::from_millis(500));
+        let before = wake_ups();
+        std::thread::sleep(Duration::from_secs(SECONDS));
+        let woken = wake_ups() - before;
+        let memory = process("smaps_rollup");
+        let (private, anonymous) = (sum(&memory, &["Private_Clean", "Private_Dirty"]), sum(&memory, &["Anonymous"]));
+        println!("  {:<44} {private:>6} {anonymous:>6} {woken:>4}", contender.name);
+        let _ = Command::new("kill").arg(init.id().to_string()).status();
+        let _ = init.wait();
+    }
+}
+
+/// A service of one line of C: static, so that its own start is as short as can be.
+fn make(place: &Place, name: &str, body: &str) -> String {
+    let (source, program) = (place.path(&format!("{name}.c")), place.path(name));
+    fs::write(&source, format!("#include <unistd.h>\n#include <sys/wait.h>\nint main(void) {{ {body} }}\n"))
+        .expect("a file of ours");
     let compiled = ["musl-gcc", "cc"].into_iter().any(|compiler| {
         Command::new(compiler)
             .args(["-static", "-O2", "-o", &program, &source])
@@ -150,15 +213,18 @@ fn make_true(place: &Place) -> String {
     program
 }
 
-fn main() {
+fn main() -> ExitCode {
     // `cargo test --benches` only wants to know that it runs.
     let starts = if std::env::args().any(|argument| argument == "--bench") { STARTS } else { 3 };
     if !nix::unistd::geteuid().is_root() {
         println!("SKIP: the bench needs root, to drop it");
-        return;
+        return ExitCode::SUCCESS;
     }
-    let place = Place::new();
-    let service = make_true(&place);
+    let Some(place) = std::env::var_os(PLACE) else { return in_a_container() };
+    let place = Place(place.into());
+    let service = make(&place, "true", "return 0;");
+    let waits = format!("if (fork() == 0) execl(\"{service}\", \"true\", (char *)0); return wait(0) < 0;");
+    let forks = make(&place, "forks", &waits);
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     println!("binary: {} bytes", fs::metadata(SEALINIT).map_or(0, |found| found.len()));
 
@@ -174,14 +240,17 @@ fn main() {
         contender
     };
     place.manifest("fresh", 6, 2000, &service);
+    place.manifest("memory/fresh", 6, 2000, &service);
     compare(
         "a start, service = a static program that does nothing",
         starts,
         vec![
             peer("tini-static", &["tini-static", "-s", "--", &service]),
             Some(Contender::new("the service alone", owned(&[&service]))),
+            Some(Contender::new("a bare fork and wait around it", owned(&[&forks]))),
             Some(Contender::new("sealinit run, later start, 6 files", place.run("six"))),
-            Some(first("sealinit run, first start, 6 files", "fresh")),
+            Some(first("sealinit run, first start, 6 files, tmpfs", "memory/fresh")),
+            Some(first("sealinit run, first start, 6 files, synced", "fresh")),
             Some(Contender::new(
                 "sealinit run --supervise, later start",
                 [place.run("six"), owned(&["--supervise"])].concat(),
@@ -236,4 +305,5 @@ fn main() {
         ],
     );
     place.forget("many");
+    ExitCode::SUCCESS
 }
