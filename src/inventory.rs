@@ -3,14 +3,13 @@
 //! Never knows an id, a time or an inode: the same manifest and sources give the same inventory on every machine, for every user.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::digest::{Buffer, Digest, Hasher};
+use crate::digest::{Buffer, Content, Digest, Hasher};
 use crate::error::Error;
 use crate::manifest::{self, MAX_PATH, Manifest, SourcePath, TEMPORARY_PREFIX};
 use crate::source::{self, SourceError};
@@ -21,19 +20,6 @@ const HELD_BYTES: u64 = 64 * 1024;
 
 /// What all held files together may take. The others are read again, and checked against their hash.
 const HELD_TOTAL: usize = 2 * 1024 * 1024;
-
-/// A file's content, by hash and length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-}
-
-impl Content {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
-    }
-}
 
 /// What is to be at a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +132,7 @@ impl Inventory {
             hasher.update(&dest.0);
             hasher.update(b"\0");
         }
-        hasher.finish().0
+        hasher.finish().digest
     }
 }
 
@@ -290,21 +276,12 @@ impl Reading<'_> {
             self.held.by_dest.insert(dest.to_owned(), bytes);
             return Ok(content);
         }
-        Ok(measure(&mut file, &mut self.buffer)?)
+        Ok(Content::of_reader(&mut file, &mut self.buffer)?)
     }
 
     fn unreadable(&mut self, path: PathBuf, dest: &Path, source: SourceError) {
         self.errors.push(Error::SourceRead { path, dest: dest.to_owned(), source });
     }
-}
-
-/// The content of an open file.
-///
-/// # Errors
-/// What read(2) says.
-pub(crate) fn measure(file: &mut File, buffer: &mut Buffer) -> io::Result<Content> {
-    let (digest, size) = Digest::of_reader(file, buffer)?;
-    Ok(Content { digest, size })
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Buffer;
+use crate::digest::{Buffer, Content};
 use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::inventory::{Content, measure};
 use crate::plan::{Directory, Entry, File, Lock, Plan, What};
 use crate::tree::Tree;
 
@@ -224,7 +223,7 @@ impl Verifying<'_> {
             return Ok(());
         }
         let differs = facts.size != file.content.size || {
-            let found: Content = measure(&mut open, &mut self.buffer).map_err(|source| TreeError::Io {
+            let found = Content::of_reader(&mut open, &mut self.buffer).map_err(|source| TreeError::Io {
                 act: "cannot read",
                 path: dest.to_owned(),
                 source,
