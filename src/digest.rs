@@ -56,20 +56,6 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The hash of all that `reader` still gives, and its length in bytes.
-    ///
-    /// # Errors
-    /// What the reader fails with.
-    pub(crate) fn of_reader(reader: &mut impl Read, buffer: &mut Buffer) -> io::Result<(Self, u64)> {
-        let mut hasher = Hasher::default();
-        loop {
-            match buffer.fill(reader)? {
-                [] => return Ok(hasher.finish()),
-                bytes => hasher.update(bytes),
-            }
-        }
-    }
-
     /// Parses 64 hexadecimal digits, without the `sha256:` before them.
     #[must_use]
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
@@ -102,6 +88,33 @@ impl FromStr for Digest {
     }
 }
 
+/// A file's content, by hash and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Content {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
+    }
+
+    /// All that `reader` still gives.
+    ///
+    /// # Errors
+    /// What the reader fails with.
+    pub(crate) fn of_reader(reader: &mut impl Read, buffer: &mut Buffer) -> io::Result<Self> {
+        let mut hasher = Hasher::default();
+        loop {
+            match buffer.fill(reader)? {
+                [] => return Ok(hasher.finish()),
+                bytes => hasher.update(bytes),
+            }
+        }
+    }
+}
+
 /// A hash in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Hasher {
@@ -116,8 +129,8 @@ impl Hasher {
     }
 
     /// The hash, and how many bytes went into it.
-    pub(crate) fn finish(self) -> (Digest, u64) {
-        (Digest(self.state.finalize().into()), self.length)
+    pub(crate) fn finish(self) -> Content {
+        Content { digest: Digest(self.state.finalize().into()), size: self.length }
     }
 }
 
@@ -133,7 +146,8 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.hex(), ABC);
         assert_eq!(digest.to_string().parse::<Digest>().ok().map(|d| d.hex()), Some(ABC.into()));
-        assert_eq!(Digest::of_reader(&mut &b"abc"[..], &mut Buffer::new()).ok(), Some((digest, 3)), "read in pieces");
+        let content = Content::of_reader(&mut &b"abc"[..], &mut Buffer::new());
+        assert_eq!(content.ok(), Some(Content { digest, size: 3 }), "read in pieces");
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::ffi::OsStr;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Buffer, Hasher};
+use crate::digest::{Buffer, Content, Hasher};
 use crate::dir::{Attributes, Dir, Facts, FileKind, TreeError, write_all};
 use crate::error::Error;
-use crate::inventory::{Content, Held, measure};
+use crate::inventory::Held;
 use crate::plan::{Directory, Entry, File, Lock, Origin, Plan, What, temporary_name};
 use crate::source;
 use crate::tree::Tree;
@@ -244,7 +244,7 @@ fn place(dir: &Dir, name: &OsStr, dest: &Path, file: &File, held: &Held) -> Resu
 fn reread(file: &mut std::fs::File, path: &Path, expected: Content) -> Result<(), TreeError> {
     let failed = |source| TreeError::Io { act: "cannot read back", path: path.to_owned(), source };
     file.rewind().map_err(failed)?;
-    let found = measure(file, &mut Buffer::new()).map_err(failed)?;
+    let found = Content::of_reader(file, &mut Buffer::new()).map_err(failed)?;
     if found == expected { Ok(()) } else { Err(failed(io::Error::other("the disk holds something else"))) }
 }
 
@@ -270,8 +270,7 @@ fn copy(from: &Path, to: &mut std::fs::File, dest: &Path, expected: Content) -> 
             }
         }
     }
-    let (digest, size) = hasher.finish();
-    if (Content { digest, size }) == expected {
+    if hasher.finish() == expected {
         Ok(())
     } else {
         Err(CopyError::Source(Error::SourceChanged { path: from.to_owned(), dest: dest.to_owned() }))

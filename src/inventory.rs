@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::digest::{Buffer, Digest, Hasher};
+use crate::digest::{Content, Digest, Hasher};
 use crate::error::Error;
+use crate::hashers::Hashers;
 use crate::manifest::{self, MAX_PATH, Manifest, SourcePath, TEMPORARY_PREFIX};
 use crate::source::{self, SourceError};
 
@@ -21,19 +23,6 @@ const HELD_BYTES: u64 = 64 * 1024;
 
 /// What all held files together may take. The others are read again, and checked against their hash.
 const HELD_TOTAL: usize = 2 * 1024 * 1024;
-
-/// A file's content, by hash and length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-}
-
-impl Content {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
-    }
-}
 
 /// What is to be at a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +71,14 @@ impl Held {
     pub(crate) fn get(&self, dest: &Path) -> Option<&[u8]> {
         self.by_dest.get(dest).map(Vec::as_slice)
     }
+
+    fn read(&mut self, mut file: File, size: u64, dest: &Path) -> io::Result<Content> {
+        let bytes = source::read_to_end(&mut file, size, HELD_BYTES)?;
+        let content = Content::of(&bytes);
+        self.total += bytes.len();
+        self.by_dest.insert(dest.to_owned(), bytes);
+        Ok(content)
+    }
 }
 
 impl Inventory {
@@ -95,8 +92,10 @@ impl Inventory {
             reach,
             inventory: Self::default(),
             held: Held::default(),
-            buffer: Buffer::new(),
+            number: 0,
             errors: vec![],
+            hashers: Hashers::new(),
+            late: vec![],
         };
         for file in &manifest.document.files {
             reading.file(file);
@@ -113,9 +112,7 @@ impl Inventory {
                 reading.directory(&directory.path.value.0, source);
             }
         }
-        reading.check_ancestors();
-        let Reading { inventory, held, errors, .. } = reading;
-        (inventory, held, errors)
+        reading.finish()
     }
 
     /// The digest: SHA-256 over NUL-terminated records.
@@ -146,7 +143,7 @@ impl Inventory {
             hasher.update(&dest.0);
             hasher.update(b"\0");
         }
-        hasher.finish().0
+        hasher.finish().digest
     }
 }
 
@@ -156,43 +153,101 @@ struct Reading<'a> {
     reach: Reach,
     inventory: Inventory,
     held: Held,
-    buffer: Buffer,
-    errors: Vec<Error>,
+    /// The present source's place in the order in which they are opened.
+    number: usize,
+    errors: Vec<(usize, Error)>,
+    hashers: Hashers,
+    late: Vec<Late<'a>>,
 }
 
-impl Reading<'_> {
-    fn file(&mut self, file: &manifest::File) {
+/// A source whose content is known only when all have been opened; until then its destination has an empty one.
+struct Late<'a> {
+    number: usize,
+    path: PathBuf,
+    origin: Origin<'a>,
+}
+
+/// Who asked for a source.
+enum Origin<'a> {
+    File(&'a manifest::File),
+    Directory {
+        dest: PathBuf,
+        /// Whether the destination is another's already.
+        collides: bool,
+    },
+}
+
+impl<'a> Reading<'a> {
+    /// Judges what was hashed meanwhile, and puts what is wrong with it where it belongs.
+    fn finish(mut self) -> (Inventory, Held, Vec<Error>) {
+        let last = self.number + 1;
+        let hashed = self.hashers.finish();
+        for (Late { number, path, origin }, content) in mem::take(&mut self.late).into_iter().zip(hashed) {
+            self.number = number;
+            let content = content.map_err(SourceError::from);
+            match origin {
+                Origin::File(file) => self.declared(file, path, content),
+                Origin::Directory { dest, collides } => self.found(path, dest, content, collides),
+            }
+        }
+        self.number = last;
+        self.check_ancestors();
+        let Self { inventory, held, mut errors, .. } = self;
+        errors.sort_by_key(|(number, _)| *number);
+        (inventory, held, errors.into_iter().map(|(_, error)| error).collect())
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.errors.push((self.number, error));
+    }
+
+    fn file(&mut self, file: &'a manifest::File) {
+        self.number += 1;
         let dest = &file.dest.value.0;
         let content = match (&file.source, &file.content) {
             (Some(source), _) if self.is_elsewhere(source, dest) => Some(Content::of(b"")),
             (Some(source), _) => {
                 let path = self.manifest.locate(&source.0);
-                match self.hash(&path, dest) {
-                    Ok(content) => {
-                        if let Some(expected) = file.sha256
-                            && expected.0 != content.digest
-                        {
-                            let difference = (!file.secret).then_some((expected.0, content.digest));
-                            self.errors.push(Error::SourceHash { path, difference });
-                        }
-                        Some(content)
-                    }
-                    Err(error) if error.is_missing() && file.optional => None,
-                    Err(source) => {
-                        self.unreadable(path, dest, source);
-                        Some(Content::of(b""))
-                    }
+                if let Some(content) = self.hash(&path, dest) {
+                    return self.declared(file, path, content);
                 }
+                self.late.push(Late { number: self.number, path, origin: Origin::File(file) });
+                Some(Content::of(b""))
             }
             (None, Some(text)) => Some(Content::of(text.as_bytes())),
             (None, None) => None,
         };
+        self.insert(file, content);
+    }
+
+    /// What the source of a declared file holds.
+    fn declared(&mut self, file: &manifest::File, path: PathBuf, content: Result<Content, SourceError>) {
+        let content = match content {
+            Ok(content) => {
+                if let Some(expected) = file.sha256
+                    && expected.0 != content.digest
+                {
+                    let difference = (!file.secret).then_some((expected.0, content.digest));
+                    self.refuse(Error::SourceHash { path, difference });
+                }
+                Some(content)
+            }
+            Err(error) if error.is_missing() && file.optional => None,
+            Err(source) => {
+                self.unreadable(path, &file.dest.value.0, source);
+                Some(Content::of(b""))
+            }
+        };
+        self.insert(file, content);
+    }
+
+    fn insert(&mut self, file: &manifest::File, content: Option<Content>) {
         let kind = match content {
             content if file.mutable => Kind::Mutable(content),
             Some(content) => Kind::File(content),
             None => Kind::Absent,
         };
-        self.inventory.0.insert(PathKey::new(dest), kind);
+        self.inventory.0.insert(PathKey::new(&file.dest.value.0), kind);
     }
 
     /// Whether a source is out of reach, and notes that.
@@ -200,13 +255,14 @@ impl Reading<'_> {
         let path = Path::new(&source.0);
         let elsewhere = self.reach == Reach::BesideManifest && path.is_absolute();
         if elsewhere {
-            self.errors.push(Error::SourceElsewhere { path: path.to_owned(), dest: dest.to_owned() });
+            self.refuse(Error::SourceElsewhere { path: path.to_owned(), dest: dest.to_owned() });
         }
         elsewhere
     }
 
     /// Everything below a source directory. Links are followed; names beginning `..` are Kubernetes' own.
     fn directory(&mut self, dest: &Path, source: &SourcePath) {
+        self.number += 1;
         if self.is_elsewhere(source, dest) {
             return;
         }
@@ -214,6 +270,7 @@ impl Reading<'_> {
         let walk = WalkDir::new(&root).follow_links(true).sort_by_file_name();
         let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_bytes().starts_with(b"..");
         for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
+            self.number += 1;
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -229,40 +286,59 @@ impl Reading<'_> {
             if entry.depth() == 0 {
                 if !entry.file_type().is_dir() {
                     let kind = source::kind(entry.file_type());
-                    self.errors.push(Error::SourceNotDirectory { path: root.clone(), kind });
+                    self.refuse(Error::SourceNotDirectory { path: root.clone(), kind });
                 }
                 continue;
             }
             let Ok(below) = entry.path().strip_prefix(&root) else { continue };
             let dest = dest.join(below);
             if entry.file_name().as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-                self.errors.push(Error::SourceName { path: entry.into_path(), prefix: TEMPORARY_PREFIX });
+                self.refuse(Error::SourceName { path: entry.into_path(), prefix: TEMPORARY_PREFIX });
                 continue;
             }
             if dest.as_os_str().len() > MAX_PATH {
-                self.errors.push(Error::DestinationTooLong { path: entry.into_path(), limit: MAX_PATH });
+                self.refuse(Error::DestinationTooLong { path: entry.into_path(), limit: MAX_PATH });
                 continue;
             }
             let key = PathKey::new(&dest);
             let declared = self.inventory.0.get(&key).copied();
-            let kind = if entry.file_type().is_dir() {
-                Kind::Directory
-            } else {
+            if !entry.file_type().is_dir() {
+                let collides = declared.is_some();
                 match self.hash(entry.path(), &dest) {
-                    Ok(content) => Kind::File(content),
-                    Err(source) => {
-                        self.unreadable(entry.into_path(), &dest, source);
-                        continue;
+                    Some(content) => self.found(entry.into_path(), dest, content, collides),
+                    None => {
+                        if !collides {
+                            self.inventory.0.insert(key, Kind::File(Content::of(b"")));
+                        }
+                        let origin = Origin::Directory { dest, collides };
+                        self.late.push(Late { number: self.number, path: entry.into_path(), origin });
                     }
                 }
-            };
+                continue;
+            }
             match declared {
                 // A directory that the manifest declares itself has the attributes given there.
-                Some(Kind::Directory) if kind == Kind::Directory => {}
-                Some(_) => self.errors.push(Error::SourceCollides { path: entry.into_path(), dest }),
+                Some(Kind::Directory) => {}
+                Some(_) => self.refuse(Error::SourceCollides { path: entry.into_path(), dest }),
                 None => {
-                    self.inventory.0.insert(key, kind);
+                    self.inventory.0.insert(key, Kind::Directory);
                 }
+            }
+        }
+    }
+
+    /// What a file in a source directory holds.
+    fn found(&mut self, path: PathBuf, dest: PathBuf, content: Result<Content, SourceError>, collides: bool) {
+        match content {
+            Err(source) => {
+                if !collides {
+                    self.inventory.0.remove(&PathKey::new(&dest));
+                }
+                self.unreadable(path, &dest, source);
+            }
+            Ok(_) if collides => self.refuse(Error::SourceCollides { path, dest }),
+            Ok(content) => {
+                self.inventory.0.insert(PathKey::new(&dest), Kind::File(content));
             }
         }
     }
@@ -276,35 +352,26 @@ impl Reading<'_> {
         let solid: HashSet<PathBuf> = self.inventory.0.iter().filter_map(solid).collect();
         for dest in self.inventory.0.keys() {
             if let Some(above) = dest.path().ancestors().skip(1).find(|above| solid.contains(*above)) {
-                self.errors.push(Error::BelowFile { dest: dest.path().to_owned(), above: above.to_owned() });
+                let error = Error::BelowFile { dest: dest.path().to_owned(), above: above.to_owned() };
+                self.errors.push((self.number, error));
             }
         }
     }
 
-    fn hash(&mut self, path: &Path, dest: &Path) -> Result<Content, SourceError> {
-        let (mut file, size) = source::open(path)?;
-        if size <= HELD_BYTES && self.held.total < HELD_TOTAL {
-            let bytes = source::read_to_end(&mut file, size, HELD_BYTES)?;
-            let content = Content::of(&bytes);
-            self.held.total += bytes.len();
-            self.held.by_dest.insert(dest.to_owned(), bytes);
-            return Ok(content);
+    /// The content of a source; `None` if it is hashed later.
+    fn hash(&mut self, path: &Path, dest: &Path) -> Option<Result<Content, SourceError>> {
+        match source::open(path) {
+            Ok((file, size)) if size <= HELD_BYTES && self.held.total < HELD_TOTAL => {
+                Some(self.held.read(file, size, dest).map_err(SourceError::from))
+            }
+            Ok((file, size)) => Some(self.hashers.hash(file, size)?.map_err(SourceError::from)),
+            Err(error) => Some(Err(error)),
         }
-        Ok(measure(&mut file, &mut self.buffer)?)
     }
 
     fn unreadable(&mut self, path: PathBuf, dest: &Path, source: SourceError) {
-        self.errors.push(Error::SourceRead { path, dest: dest.to_owned(), source });
+        self.refuse(Error::SourceRead { path, dest: dest.to_owned(), source });
     }
-}
-
-/// The content of an open file.
-///
-/// # Errors
-/// What read(2) says.
-pub(crate) fn measure(file: &mut File, buffer: &mut Buffer) -> io::Result<Content> {
-    let (digest, size) = Digest::of_reader(file, buffer)?;
-    Ok(Content { digest, size })
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod forecast; // what a start would do
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing; // doors for tests/fuzz
+mod hashers; // threads that hash
 mod hex; // bytes as hexadecimal
 mod init; // the bare init
 mod install; // puts a plan on disk

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use crate::accounts::Identities;
 use crate::capability::CapabilitySet;
-use crate::digest::Digest;
+use crate::digest::{Content, Digest};
 use crate::dir::Attributes;
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::inventory::{Content, Inventory, Kind, PathKey};
+use crate::inventory::{Inventory, Kind, PathKey};
 use crate::json::Located;
 use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
 use crate::supervisor::{DEFAULT_GRACE, Manners};

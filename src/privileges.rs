@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -18,6 +20,9 @@ use crate::error::Error;
 use crate::plan::Service;
 use crate::preflight::surplus_bounding;
 use crate::sys::{self, Capabilities};
+
+/// Milliseconds that a thread may take to be gone, on a machine that has other things to do.
+const LAST_MOMENTS: usize = 1000;
 
 /// The ids that are given up.
 const ROOT: u32 = 0;
@@ -94,9 +99,17 @@ fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
 fn assert_single_thread() -> Result<(), Error> {
     // A directory's links are its own two and one for each directory in it, which here is a thread. Without /proc there is
     // nothing to count; nothing here ever starts a thread that outlives its function.
-    match std::fs::metadata("/proc/self/task").map(|tasks| tasks.nlink().saturating_sub(2)) {
-        Ok(threads) if threads > 1 => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
-        _ => Ok(()),
+    let threads = || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
+    // Who joins a thread is woken when it has done its last, a moment before the kernel counts it no more.
+    for _ in 0..LAST_MOMENTS {
+        if threads() <= 1 {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    match threads() {
+        0 | 1 => Ok(()),
+        threads => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
     }
 }
 

@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::Identities;
-use crate::digest::Digest;
+use crate::digest::{Content, Digest};
 use crate::escape::escaped;
-use crate::inventory::{Content, Inventory, Kind, PathKey};
+use crate::inventory::{Inventory, Kind, PathKey};
 use crate::manifest::Manifest;
 
 /// The first word of a seal and the version of its format.

@@ -7,9 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::accounts::Starter;
-use crate::digest::{Buffer, Digest};
+use crate::digest::{Buffer, Content, Digest};
 use crate::error::Error;
-use crate::inventory::{Content, measure};
 use crate::manifest::{self, OnDrift, OnManifestChange};
 use crate::plan::{Lock, Origin, Plan, What};
 use crate::preflight;
@@ -176,7 +175,8 @@ impl Case<'_> {
 
 /// Whether the source at `path` has this content still.
 fn still_holds(path: &Path, content: Content) -> bool {
-    let found = source::open(path).ok().and_then(|(mut file, _)| measure(&mut file, &mut Buffer::new()).ok());
+    let found =
+        source::open(path).ok().and_then(|(mut file, _)| Content::of_reader(&mut file, &mut Buffer::new()).ok());
     found == Some(content)
 }
 

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Buffer;
+use crate::digest::Content;
 use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::inventory::{Content, measure};
+use crate::hashers::Hashers;
 use crate::plan::{Directory, Entry, File, Lock, Plan, What};
 use crate::tree::Tree;
 
@@ -123,17 +124,27 @@ fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Comparis
         tree,
         locked: plan.lock != Lock::None,
         planned: plan.locked_directories(tree.trusted()),
+        number: 0,
         drifts: Vec::new(),
+        unseen: Vec::new(),
         unsafe_parent: None,
-        buffer: Buffer::new(),
+        hashers: Hashers::new(),
+        late: Vec::new(),
     };
-    let mut unseen = Vec::new();
     for entry in plan.entries.iter().filter(|entry| which(entry)) {
-        if let Err(source) = verifying.entry(entry) {
-            unseen.push(Error::Measure { path: entry.dest.clone(), source });
-        }
+        verifying.number += 1;
+        let looked = verifying.entry(entry);
+        verifying.note(&entry.dest, looked);
     }
-    Comparison { drifts: verifying.drifts, unseen }
+    verifying.finish()
+}
+
+/// A file whose content is known only when all entries have been looked at.
+struct Late<'a> {
+    number: usize,
+    dest: &'a Path,
+    file: &'a File,
+    lost: bool,
 }
 
 struct Verifying<'a> {
@@ -142,14 +153,39 @@ struct Verifying<'a> {
     locked: bool,
     /// Directories that are entries themselves: what is wrong with them is told there.
     planned: BTreeSet<&'a Path>,
-    drifts: Vec<Drift>,
+    /// The present entry's place in the plan.
+    number: usize,
+    drifts: Vec<(usize, Drift)>,
+    unseen: Vec<(usize, Error)>,
     /// The last directory that was found unsafe: it is told once.
     unsafe_parent: Option<PathBuf>,
-    buffer: Buffer,
+    hashers: Hashers,
+    late: Vec<Late<'a>>,
 }
 
-impl Verifying<'_> {
-    fn entry(&mut self, entry: &Entry) -> Result<(), TreeError> {
+impl<'a> Verifying<'a> {
+    /// Judges what was hashed meanwhile, and puts it where it belongs: after what else is wrong with its entry.
+    fn finish(mut self) -> Comparison {
+        for (late, content) in mem::take(&mut self.late).into_iter().zip(self.hashers.finish()) {
+            self.number = late.number;
+            let judged = forgiven(self.content(late.dest, late.file, content), late.lost);
+            self.note(late.dest, judged);
+        }
+        self.drifts.sort_by_key(|(number, _)| *number);
+        self.unseen.sort_by_key(|(number, _)| *number);
+        Comparison {
+            drifts: self.drifts.into_iter().map(|(_, drift)| drift).collect(),
+            unseen: self.unseen.into_iter().map(|(_, error)| error).collect(),
+        }
+    }
+
+    fn note(&mut self, dest: &Path, looked: Result<(), TreeError>) {
+        if let Err(source) = looked {
+            self.unseen.push((self.number, Error::Measure { path: dest.to_owned(), source }));
+        }
+    }
+
+    fn entry(&mut self, entry: &'a Entry) -> Result<(), TreeError> {
         let dest = &entry.dest;
         let (dir, name) = match (self.tree.parent(dest), &entry.what) {
             (Ok(found), _) => found,
@@ -163,17 +199,13 @@ impl Verifying<'_> {
             }
             _ => false,
         };
-        match self.look(entry, &dir, name) {
-            // In a directory that became somebody's, we can look only at what that somebody may.
-            Err(error) if lost && error.is(io::ErrorKind::PermissionDenied) => Ok(()),
-            looked => looked,
-        }
+        forgiven(self.look(entry, &dir, name, lost), lost)
     }
 
-    fn look(&mut self, entry: &Entry, dir: &Dir, name: &OsStr) -> Result<(), TreeError> {
+    fn look(&mut self, entry: &'a Entry, dir: &Dir, name: &OsStr, lost: bool) -> Result<(), TreeError> {
         let dest = &entry.dest;
         match &entry.what {
-            What::File(file) => self.file(dest, dir, name, file),
+            What::File(file) => self.file(Late { number: self.number, dest, file, lost }, dir, name),
             What::Directory(directory) => self.directory(dest, dir, name, directory),
             What::Absent => {
                 if let Some(facts) = dir.look(name)? {
@@ -203,8 +235,9 @@ impl Verifying<'_> {
         Ok(())
     }
 
-    fn file(&mut self, dest: &Path, dir: &Dir, name: &OsStr, file: &File) -> Result<(), TreeError> {
-        let (mut open, facts) = match dir.open_file(name) {
+    fn file(&mut self, late: Late<'a>, dir: &Dir, name: &OsStr) -> Result<(), TreeError> {
+        let Late { dest, file, .. } = late;
+        let (open, facts) = match dir.open_file(name) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 self.kind(dest, "file", NOTHING);
@@ -217,28 +250,35 @@ impl Verifying<'_> {
             Err(error) => return Err(error),
         };
         self.attributes(dest, file.attributes, facts.attributes);
-        if facts.size != file.content.size && !file.secret {
+        if facts.size != file.content.size {
             // Another size is another content; there is no need to read it, however large it has become.
             let (expected, found) = (bytes(file.content.size), bytes(facts.size));
-            self.push(dest, "content", format!("{} ({expected})", file.content.digest), found);
+            self.other_content(dest, file, format!("{} ({expected})", file.content.digest), found);
             return Ok(());
         }
-        let differs = facts.size != file.content.size || {
-            let found: Content = measure(&mut open, &mut self.buffer).map_err(|source| TreeError::Io {
-                act: "cannot read",
-                path: dest.to_owned(),
-                source,
-            })?;
-            if found != file.content && !file.secret {
-                self.push(dest, "content", file.content.digest.to_string(), found.digest.to_string());
-                return Ok(());
+        match self.hashers.hash(open, facts.size) {
+            Some(content) => self.content(dest, file, content),
+            None => {
+                self.late.push(late);
+                Ok(())
             }
-            found != file.content
-        };
-        if differs {
-            self.push(dest, "content", "the sealed secret", "another");
+        }
+    }
+
+    fn content(&mut self, dest: &Path, file: &File, found: io::Result<Content>) -> Result<(), TreeError> {
+        let found = found.map_err(|source| TreeError::Io { act: "cannot read", path: dest.to_owned(), source })?;
+        if found != file.content {
+            self.other_content(dest, file, file.content.digest.to_string(), found.digest.to_string());
         }
         Ok(())
+    }
+
+    fn other_content(&mut self, dest: &Path, file: &File, expected: String, found: String) {
+        if file.secret {
+            self.push(dest, "content", "the sealed secret", "another");
+        } else {
+            self.push(dest, "content", expected, found);
+        }
     }
 
     fn directory(&mut self, dest: &Path, dir: &Dir, name: &OsStr, directory: &Directory) -> Result<(), TreeError> {
@@ -283,7 +323,16 @@ impl Verifying<'_> {
     }
 
     fn push(&mut self, path: &Path, attribute: &'static str, expected: impl Into<String>, found: impl Into<String>) {
-        self.drifts.push(Drift { path: path.to_owned(), attribute, expected: expected.into(), found: found.into() });
+        let drift = Drift { path: path.to_owned(), attribute, expected: expected.into(), found: found.into() };
+        self.drifts.push((self.number, drift));
+    }
+}
+
+/// In a directory that became somebody's, we can look only at what that somebody may.
+fn forgiven(looked: Result<(), TreeError>, lost: bool) -> Result<(), TreeError> {
+    match looked {
+        Err(error) if lost && error.is(io::ErrorKind::PermissionDenied) => Ok(()),
+        looked => looked,
     }
 }
 

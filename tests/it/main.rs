@@ -37,6 +37,8 @@ mod first_start;
 mod full;
 /// Generated configurations and disks, and a second opinion on what must come of them.
 mod generated;
+/// Much to hash: on all cores or on one, the same.
+mod hashing;
 /// Planted states: links, pipes, foreign directories, damaged seals, full disks.
 mod hostile;
 /// `sealinit init`: signals, reaping and the privilege drop without any configuration.
