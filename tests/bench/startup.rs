@@ -272,15 +272,23 @@ fn main() -> ExitCode {
     let file = fs::File::create(place.path("large/f0")).expect("a file of ours");
     file.set_len(size).expect("room for a sparse file");
     let large = place.path("large/f0");
+    place.manifest("spread", 64, 0, &service);
+    for index in 0..64 {
+        let file = fs::File::create(place.path(&format!("spread/f{index}"))).expect("a file of ours");
+        file.set_len(size / 64).expect("room for a sparse file");
+    }
+    let digest = |name: &str| owned(&[SEALINIT, "digest", "--manifest", &place.path(&format!("{name}/manifest.json"))]);
     compare(
-        "hashing one large file",
+        "hashing one large file, and as much in 64 files",
         long,
         vec![
             peer("openssl dgst -sha256", &["openssl", "dgst", "-sha256", &large]),
+            Some(Contender::new("sealinit digest", digest("large"))),
             Some(Contender::new(
-                "sealinit digest",
-                owned(&[SEALINIT, "digest", "--manifest", &place.path("large/manifest.json")]),
+                "sealinit digest, 64 files, one core",
+                [owned(&["taskset", "-c", "0"]), digest("spread")].concat(),
             )),
+            Some(Contender::new("sealinit digest, 64 files, all cores", digest("spread"))),
         ],
     );
 
