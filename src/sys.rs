@@ -125,14 +125,23 @@ fn prctl(option: c_int, argument2: c_ulong, argument3: c_ulong) -> Result<c_int,
 }
 
 /// The bounding set, as far as the kernel knows capabilities.
-pub(crate) fn bounding() -> CapabilitySet {
-    let known = CapabilitySet(u64::MAX).iter().map_while(|capability| Some((capability, bounding_has(capability)?)));
-    known.filter(|(_, held)| *held).map(|(capability, _)| capability).collect()
+pub(crate) fn bounding() -> Result<CapabilitySet, Errno> {
+    let mut set = Vec::new();
+    for capability in CapabilitySet(u64::MAX).iter() {
+        match bounding_has(capability) {
+            Ok(true) => set.push(capability),
+            Ok(false) => {}
+            // The kernel numbers them without gaps: this is the first that it does not know. It knows the first of all.
+            Err(Errno::EINVAL) if capability.number() > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(set.into_iter().collect())
 }
 
-/// Whether the bounding set holds `capability`; `None` where the kernel does not know it.
-pub(crate) fn bounding_has(capability: Capability) -> Option<bool> {
-    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok().map(|held| held == 1)
+/// Whether the bounding set holds `capability`; [`Errno::EINVAL`] where the kernel does not know it.
+pub(crate) fn bounding_has(capability: Capability) -> Result<bool, Errno> {
+    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).map(|held| held == 1)
 }
 
 /// Takes `capability` out of the bounding set for good.
