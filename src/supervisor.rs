@@ -128,18 +128,29 @@ impl Init {
     }
 }
 
+/// Takes the terminal back, if the service was given it: for whoever reads it after us, and because a second Ctrl-C is for us. One that was
+/// not ours stays whose it is.
+pub(crate) fn take_terminal_back(given: bool) {
+    if given {
+        // SIGTTOU, which this is about, is blocked.
+        let _ = tcsetpgrp(std::io::stdin(), getpgrp());
+    }
+}
+
 /// The service's process, seen from its init.
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: i32,
+    /// Whether it was given the terminal.
+    foreground: bool,
 }
 
 impl Child {
-    /// The child of an [`Init`] that is process `pid` now.
-    pub(crate) fn new(pid: i32) -> Self {
+    /// The child of `init` that is process `pid` now.
+    pub(crate) fn new(pid: i32, init: &Init) -> Self {
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
-        Self { pid }
+        Self { pid, foreground: init.foreground }
     }
 
     /// Supervises the child to its end; gives the exit code to end with.
@@ -148,6 +159,7 @@ impl Child {
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         sys::close_from(3);
         let code = Supervising { pid: self.pid, manners, stopped: false }.until_the_end();
+        take_terminal_back(self.foreground);
         end_the_rest(manners.grace);
         if manners.expected_exit.contains(code) { 0 } else { code }
     }
@@ -179,6 +191,7 @@ impl Child {
     pub(crate) fn end(self) {
         // Its group also where /proc does not tell who else there is.
         let _ = sys::send(-self.pid, Signal::KILL);
+        take_terminal_back(self.foreground);
         end_the_rest(Duration::ZERO);
     }
 }
@@ -260,8 +273,6 @@ fn end_the_rest(grace: Duration) {
     if nobody_left() {
         return;
     }
-    // A second Ctrl-C is for us: the group that had the terminal is gone.
-    let _ = tcsetpgrp(std::io::stdin(), getpgrp());
     if !signal_the_rest(Signal::TERM) {
         // Root's, left by `docker exec`: not ours to signal, and not ours to wait for.
         return;
