@@ -601,7 +601,7 @@ fn a_program_that_cannot_be_executed_is_126() {
     }
 }
 
-/// What only the exec itself can tell is told by the child, once, and its code is the container's.
+/// What only the exec itself can tell is told once, and its code is the container's.
 #[test]
 fn what_the_kernel_will_not_execute_is_126_and_said_once() {
     let Some(sandbox) = image() else { return };
@@ -613,6 +613,19 @@ fn what_the_kernel_will_not_execute_is_126_and_said_once() {
         assert_eq!(outcome.errors().len(), 1, "{outcome:?}");
         assert_eq!(summaries(&outcome.stderr), 1, "{outcome:?}");
         assert_eq!(outcome.stdout, "");
+    }
+}
+
+/// Nor is that code another where nobody reads the log.
+#[test]
+fn what_the_kernel_will_not_execute_is_126_with_a_closed_log_too() {
+    let Some(sandbox) = image() else { return };
+    sandbox.file("/opt/torn", b"\x7fELF\x02\x01\x01").mode("/opt/torn", 0o755);
+    sandbox.one_file(&[]).manifest(&supervised(&["/opt/torn"]));
+    let other = beside(&sandbox, &json!({"version": 1, "service": {"user": "app", "command": ["/opt/torn"]}}));
+    other.file("/opt/torn", b"\x7fELF\x02\x01\x01").mode("/opt/torn", 0o755);
+    for launch in both(&sandbox).into_iter().chain(both(&other)) {
+        let _ = launch.prelude("rm -f /run/log; mkfifo /run/log; exec 3<>/run/log 2>/run/log 3<&-").start().code(126);
     }
 }
 
