@@ -1,6 +1,6 @@
 //! Starts the service: becomes it, or stays as its init.
 //!
-//! Never does either with a privilege that the service is not to have; the init gives up its own before the service's first step.
+//! Never does either with a privilege that the service is not to have. What the service keeps, the init gives up as soon as it runs.
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
 /// Gives up what a service keeps, once it runs: its init needs nothing but the uid.
 ///
 /// # Errors
-/// That something of it is left.
+/// That the kernel refuses to take it.
 pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Error> {
     if service.credentials_unchanged || service.capabilities == CapabilitySet::EMPTY {
         return Ok(());
