@@ -305,6 +305,8 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         for signal in &*(*child).signals {
             libc::kill(pid, c_int::from(signal.0));
         }
+        // Ctrl-Z, typed now, would stop the parent too, who waits for the exec and hears nothing; the exec takes the handler away.
+        libc::signal(libc::SIGTSTP, hear as extern "C" fn(c_int) as libc::sighandler_t);
         let (none, old) = (0_u64, ptr::null_mut::<u64>());
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, size_of::<u64>());
         libc::execve((*child).path, (*child).arguments, (*child).environment);
@@ -312,6 +314,9 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         libc::_exit(127)
     }
 }
+
+/// Does nothing about a signal.
+extern "C" fn hear(_: c_int) {}
 
 /// Writes the variable without asking for memory.
 fn write_listen_pid(variable: &mut ListenPid, pid: u32) {

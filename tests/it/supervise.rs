@@ -323,6 +323,28 @@ fn a_signal_while_the_service_is_executed_ends_it() {
     assert_eq!(ended.stdout, "", "the service ran: {ended:?}");
 }
 
+/// Ctrl-Z between fork and exec: the init waits for the exec, and could neither hear of the stop nor end it.
+#[test]
+fn a_stop_by_keyboard_before_the_service_is_executed_stops_nobody() {
+    if needs_strace().is_none() {
+        return;
+    }
+    let Some(sandbox) = image() else { return };
+    let mut manifest = supervised(&["sh", "-c", "echo ran; trap 'echo heard' TSTP; kill -TSTP $$"]);
+    manifest["service"]["stop_grace_seconds"] = json!(0);
+    sandbox.one_file(&[]).manifest(&manifest);
+    let slowly = "inject=setpgid:delay_exit=500000";
+    let running = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", "trace=setpgid", "-e", slowly]).running();
+    let child = || {
+        let both = running.descendants_named("sealinit");
+        both.iter().copied().find(|&pid| both.iter().any(|init| status(pid, "PPid") == init.to_string()))
+    };
+    running.until("there is a child", || child().is_some());
+    send(child().unwrap(), [20]);
+    running.prints("heard");
+    assert_eq!(running.end().code(0).stdout, "ran\nheard\n");
+}
+
 /// A log that nobody reads: the signal that this makes is ours.
 #[test]
 fn a_closed_log_does_not_end_the_service() {
