@@ -161,8 +161,8 @@ pub(crate) enum Error {
     #[error("cannot prove that root is gone: {what}; the service was not started")]
     NotDropped { what: String },
 
-    #[error("cannot give up the capabilities that the service keeps: {source}; the service was ended")]
-    DropRest { source: nix::Error },
+    #[error("cannot give up the capabilities that the service keeps: {why}; the service was ended")]
+    DropRest { why: String },
 
     #[error("cannot install {}: {source}", escaped(path))]
     Install { path: PathBuf, source: TreeError },

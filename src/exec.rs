@@ -94,7 +94,11 @@ pub(crate) fn prepare(service: &Service, inherited: Inherited, _: &Unprivileged)
 pub(crate) fn exec(service: &Prepared, _: &Sealed, _: &Unprivileged) -> Result<Infallible, Error> {
     let path = service.last_steps()?;
     sys::unblock_signals().map_err(|errno| service.not_executable(errno))?;
-    nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(|errno| service.not_executable(errno))
+    nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(|errno| {
+        // SIGPIPE is not ignored any more, and must not end us when we say this to a log that nobody reads.
+        let _ = sys::block_signals();
+        service.not_executable(errno)
+    })
 }
 
 /// Has a child become the service, in a process group of its own, in the `foreground` of the terminal, and with `signals` to hear before

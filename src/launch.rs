@@ -1,6 +1,6 @@
 //! Starts the service: becomes it, or stays as its init.
 //!
-//! Never does either with a privilege that the service is not to have; the init gives up its own before the service's first step.
+//! Never does either with a privilege that the service is not to have. What the service keeps, the init gives up as soon as it runs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::exec::{self, Inherited, Prepared};
 use crate::plan::Service;
 use crate::privileges::{self, Unprivileged};
 use crate::start::Sealed;
-use crate::supervisor::{Child, Init, Manners};
+use crate::supervisor::{self, Child, Init, Manners};
 use crate::sys;
 
 /// A service that runs, and how it is to be supervised.
@@ -70,7 +70,9 @@ pub(crate) fn spawn(
     unprivileged: Unprivileged,
 ) -> Result<Child, Error> {
     let init = Init::new(manners);
-    let child = Child::new(exec::spawn(prepared, init.foreground, &init.early, sealed, &unprivileged)?);
+    let pid = exec::spawn(prepared, init.foreground, &init.early, sealed, &unprivileged)
+        .inspect_err(|_| supervisor::take_terminal_back(init.foreground))?;
+    let child = Child::new(pid, &init);
     match privileges::drop_the_rest(service, unprivileged) {
         Ok(()) => Ok(child),
         Err(error) => {

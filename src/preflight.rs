@@ -445,9 +445,9 @@ fn changes_groups(service: &Service, starter: &Starter) -> bool {
     starter.gid != service.gid || !starter.has_groups(&service.groups)
 }
 
-/// Whether the bounding set holds more than the service may have.
+/// Whether the bounding set holds more than the service may have, or may do so: nobody tells.
 pub(crate) fn surplus_bounding(service: &Service) -> bool {
-    sys::bounding().without(service.capabilities) != CapabilitySet::EMPTY
+    sys::bounding().map_or(true, |bounding| bounding.without(service.capabilities) != CapabilitySet::EMPTY)
 }
 
 #[cfg(test)]

@@ -89,7 +89,10 @@ pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Er
         return Ok(());
     }
     // The ambient set goes with the permitted one.
-    sys::set_capabilities(CapabilitySet::EMPTY).map_err(|source| Error::DropRest { source })
+    let refused = |source: Errno| Error::DropRest { why: source.to_string() };
+    sys::set_capabilities(CapabilitySet::EMPTY).map_err(refused)?;
+    let left = sys::capabilities().map_err(refused)?.permitted;
+    if left == CapabilitySet::EMPTY { Ok(()) } else { Err(Error::DropRest { why: format!("{left} is left") }) }
 }
 
 fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
@@ -139,7 +142,7 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
     let sets = sys::capabilities().map_err(failed("capget"))?;
     if sets.effective.contains(Capability::SETPCAP) {
         // Asked first: an engine leaves a third of them, and each drop makes new credentials, needed or not.
-        let surplus = sys::bounding().without(service.capabilities);
+        let surplus = sys::bounding().map_err(failed("reading the bounding set"))?.without(service.capabilities);
         for capability in surplus.iter() {
             sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
         }
@@ -188,8 +191,8 @@ fn prove(service: &Service, starter: &Starter, dropped: CapabilitySet) -> Result
     if found != expected {
         return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
     }
-    if dropped.iter().any(|capability| sys::bounding_has(capability) != Some(false)) {
-        return not_dropped(format!("the bounding set is {}", sys::bounding()));
+    if let Some(left) = dropped.iter().find(|capability| sys::bounding_has(*capability) != Ok(false)) {
+        return not_dropped(format!("{left} is in the bounding set"));
     }
     // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
     if kept.iter().any(|capability| sys::ambient_has(capability) != Some(true)) {

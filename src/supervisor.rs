@@ -121,10 +121,20 @@ impl Init {
             // Orphans come to us all the same. A kernel that does not know this gives them to PID 1.
             let _ = prctl::set_child_subreaper(true);
         }
-        // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ).
+        // Nobody of the service's uid may look into this process (ptrace(2), /proc/1/environ). And until the child executes its program it
+        // shares this process's memory: if it dumped core, older kernels would take both down (before Linux 5.16).
         let _ = prctl::set_dumpable(false);
         let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
         Self { foreground, early: manners.early() }
+    }
+}
+
+/// Takes the terminal back, if the service was given it: for whoever reads it after us, and because a second Ctrl-C is for us. One that was
+/// not ours stays whose it is.
+pub(crate) fn take_terminal_back(given: bool) {
+    if given {
+        // SIGTTOU, which this is about, is blocked.
+        let _ = tcsetpgrp(std::io::stdin(), getpgrp());
     }
 }
 
@@ -132,14 +142,16 @@ impl Init {
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: i32,
+    /// Whether it was given the terminal.
+    foreground: bool,
 }
 
 impl Child {
-    /// The child of an [`Init`] that is process `pid` now.
-    pub(crate) fn new(pid: i32) -> Self {
+    /// The child of `init` that is process `pid` now.
+    pub(crate) fn new(pid: i32, init: &Init) -> Self {
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
-        Self { pid }
+        Self { pid, foreground: init.foreground }
     }
 
     /// Supervises the child to its end; gives the exit code to end with.
@@ -148,6 +160,7 @@ impl Child {
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         sys::close_from(3);
         let code = Supervising { pid: self.pid, manners, stopped: false }.until_the_end();
+        take_terminal_back(self.foreground);
         end_the_rest(manners.grace);
         if manners.expected_exit.contains(code) { 0 } else { code }
     }
@@ -179,6 +192,7 @@ impl Child {
     pub(crate) fn end(self) {
         // Its group also where /proc does not tell who else there is.
         let _ = sys::send(-self.pid, Signal::KILL);
+        take_terminal_back(self.foreground);
         end_the_rest(Duration::ZERO);
     }
 }
@@ -260,8 +274,6 @@ fn end_the_rest(grace: Duration) {
     if nobody_left() {
         return;
     }
-    // A second Ctrl-C is for us: the group that had the terminal is gone.
-    let _ = tcsetpgrp(std::io::stdin(), getpgrp());
     if !signal_the_rest(Signal::TERM) {
         // Root's, left by `docker exec`: not ours to signal, and not ours to wait for.
         return;

@@ -125,14 +125,23 @@ fn prctl(option: c_int, argument2: c_ulong, argument3: c_ulong) -> Result<c_int,
 }
 
 /// The bounding set, as far as the kernel knows capabilities.
-pub(crate) fn bounding() -> CapabilitySet {
-    let known = CapabilitySet(u64::MAX).iter().map_while(|capability| Some((capability, bounding_has(capability)?)));
-    known.filter(|(_, held)| *held).map(|(capability, _)| capability).collect()
+pub(crate) fn bounding() -> Result<CapabilitySet, Errno> {
+    let mut set = Vec::new();
+    for capability in CapabilitySet(u64::MAX).iter() {
+        match bounding_has(capability) {
+            Ok(true) => set.push(capability),
+            Ok(false) => {}
+            // The kernel numbers them without gaps: this is the first that it does not know. It knows the first of all.
+            Err(Errno::EINVAL) if capability.number() > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(set.into_iter().collect())
 }
 
-/// Whether the bounding set holds `capability`; `None` where the kernel does not know it.
-pub(crate) fn bounding_has(capability: Capability) -> Option<bool> {
-    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).ok().map(|held| held == 1)
+/// Whether the bounding set holds `capability`; [`Errno::EINVAL`] where the kernel does not know it.
+pub(crate) fn bounding_has(capability: Capability) -> Result<bool, Errno> {
+    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability.number()), 0).map(|held| held == 1)
 }
 
 /// Takes `capability` out of the bounding set for good.
@@ -296,6 +305,8 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         for signal in &*(*child).signals {
             libc::kill(pid, c_int::from(signal.0));
         }
+        // Ctrl-Z, typed now, would stop the parent too, who waits for the exec and hears nothing; the exec takes the handler away.
+        libc::signal(libc::SIGTSTP, hear as extern "C" fn(c_int) as libc::sighandler_t);
         let (none, old) = (0_u64, ptr::null_mut::<u64>());
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, size_of::<u64>());
         libc::execve((*child).path, (*child).arguments, (*child).environment);
@@ -303,6 +314,9 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         libc::_exit(127)
     }
 }
+
+/// Does nothing about a signal.
+extern "C" fn hear(_: c_int) {}
 
 /// Writes the variable without asking for memory.
 fn write_listen_pid(variable: &mut ListenPid, pid: u32) {

@@ -200,6 +200,36 @@ fn promise_4_a_drop_that_lies_is_not_believed() {
     }
 }
 
+/// A bounding set that cannot be read is not taken for an empty one, nor for one that was emptied.
+#[test]
+fn promise_4_a_bounding_set_that_cannot_be_read_is_not_taken_for_empty() {
+    let Some(original) = needs_strace() else { return };
+    let mut manifest = one_file(STATUS);
+    manifest["service"]["no_new_privileges"] = json!(false);
+    original.one_file(&[]).manifest(&manifest);
+    let trace = ["strace", "-D", "-o", "/trace/log", "-e", "trace=prctl"];
+    let _ = original.launch().wrapper(trace).start().success();
+    let log = fs::read_to_string(original.path("/trace/log")).unwrap();
+    let calls = (1..).zip(log.lines().filter(|line| line.starts_with("prctl(")));
+    let readings: Vec<usize> =
+        calls.filter(|(_, call)| call.contains("PR_CAPBSET_READ, CAP_CHOWN")).map(|(nth, _)| nth).collect();
+    assert!(readings.len() > 1, "asked before the drop, and to prove it\n{log}");
+    for nth in readings {
+        for errno in ["EPERM", "EINVAL", "ENOSYS"] {
+            let sandbox = original.another();
+            sandbox.one_file(&[]).manifest(&manifest);
+            let inject = format!("inject=prctl:error={errno}:when={nth}");
+            let refusing = ["strace", "-D", "-o", "/dev/null", "-e", "trace=prctl", "-e", &inject];
+            let start = sandbox.launch().wrapper(refusing).start();
+            if start.one_of(&[0, 77]) == 0 {
+                assert_eq!(start.success().status("CapBnd"), "0000000000000000", "{errno} from call {nth}");
+            } else {
+                start.failed(77, "bounding set");
+            }
+        }
+    }
+}
+
 /// setresuid(2) changes one thread, so there must be no other. There never is; here a forged /proc says so.
 #[test]
 fn a_second_thread_ends_the_start() {

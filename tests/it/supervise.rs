@@ -323,6 +323,28 @@ fn a_signal_while_the_service_is_executed_ends_it() {
     assert_eq!(ended.stdout, "", "the service ran: {ended:?}");
 }
 
+/// Ctrl-Z between fork and exec: the init waits for the exec, and could neither hear of the stop nor end it.
+#[test]
+fn a_stop_by_keyboard_before_the_service_is_executed_stops_nobody() {
+    if needs_strace().is_none() {
+        return;
+    }
+    let Some(sandbox) = image() else { return };
+    let mut manifest = supervised(&["sh", "-c", "echo ran; trap 'echo heard' TSTP; kill -TSTP $$"]);
+    manifest["service"]["stop_grace_seconds"] = json!(0);
+    sandbox.one_file(&[]).manifest(&manifest);
+    let slowly = "inject=setpgid:delay_exit=500000";
+    let running = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", "trace=setpgid", "-e", slowly]).running();
+    let child = || {
+        let both = running.descendants_named("sealinit");
+        both.iter().copied().find(|&pid| both.iter().any(|init| status(pid, "PPid") == init.to_string()))
+    };
+    running.until("there is a child", || child().is_some());
+    send(child().unwrap(), [20]);
+    running.prints("heard");
+    assert_eq!(running.end().code(0).stdout, "ran\nheard\n");
+}
+
 /// A log that nobody reads: the signal that this makes is ours.
 #[test]
 fn a_closed_log_does_not_end_the_service() {
@@ -601,7 +623,7 @@ fn a_program_that_cannot_be_executed_is_126() {
     }
 }
 
-/// What only the exec itself can tell is told by the child, once, and its code is the container's.
+/// What only the exec itself can tell is told once, and its code is the container's.
 #[test]
 fn what_the_kernel_will_not_execute_is_126_and_said_once() {
     let Some(sandbox) = image() else { return };
@@ -613,6 +635,19 @@ fn what_the_kernel_will_not_execute_is_126_and_said_once() {
         assert_eq!(outcome.errors().len(), 1, "{outcome:?}");
         assert_eq!(summaries(&outcome.stderr), 1, "{outcome:?}");
         assert_eq!(outcome.stdout, "");
+    }
+}
+
+/// Nor is that code another where nobody reads the log.
+#[test]
+fn what_the_kernel_will_not_execute_is_126_with_a_closed_log_too() {
+    let Some(sandbox) = image() else { return };
+    sandbox.file("/opt/torn", b"\x7fELF\x02\x01\x01").mode("/opt/torn", 0o755);
+    sandbox.one_file(&[]).manifest(&supervised(&["/opt/torn"]));
+    let other = beside(&sandbox, &json!({"version": 1, "service": {"user": "app", "command": ["/opt/torn"]}}));
+    other.file("/opt/torn", b"\x7fELF\x02\x01\x01").mode("/opt/torn", 0o755);
+    for launch in both(&sandbox).into_iter().chain(both(&other)) {
+        let _ = launch.prelude("rm -f /run/log; mkfifo /run/log; exec 3<>/run/log 2>/run/log 3<&-").start().code(126);
     }
 }
 
@@ -919,13 +954,15 @@ fn an_init_that_cannot_give_up_what_the_service_keeps_ends_it() {
     manifest["service"]["capabilities"] = json!(["NET_BIND_SERVICE"]);
     let Some(sandbox) = image() else { return };
     sandbox.one_file(&[]).manifest(&manifest);
-    let inject = "inject=capset:error=EPERM:when=2";
-    let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", "trace=capset", "-e", inject]).start();
-    let ended = start.code(77);
-    assert_eq!(ended.errors().len(), 1, "{ended:?}");
-    ended.says(
-        "cannot give up the capabilities that the service keeps: EPERM: Operation not permitted; the service was ended",
-    );
+    for (inject, why) in
+        [("error=EPERM", "EPERM: Operation not permitted"), ("retval=0", "CAP_NET_BIND_SERVICE is left")]
+    {
+        let inject = format!("inject=capset:{inject}:when=2");
+        let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", "trace=capset", "-e", &inject]).start();
+        let ended = start.code(77);
+        assert_eq!(ended.errors().len(), 1, "{ended:?}");
+        ended.says(&format!("cannot give up the capabilities that the service keeps: {why}; the service was ended"));
+    }
 }
 
 #[test]

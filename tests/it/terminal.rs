@@ -264,6 +264,39 @@ fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
     terminal.running.end().code(0);
 }
 
+/// A script on a terminal, without job control: nobody but the init itself gives back what it took, and what reads after it must not be
+/// in the background.
+#[test]
+fn what_comes_after_it_in_a_script_has_the_terminal_again() {
+    let sealinit = env!("CARGO_BIN_EXE_sealinit");
+    // What the kernel will not execute was given the terminal too.
+    let unfit = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("unfit");
+    std::fs::write(&unfit, [&b"\x7fELF\x02\x01"[..], &[0; 250]].concat()).unwrap();
+    std::fs::set_permissions(&unfit, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let unfit = unfit.to_str().unwrap();
+    for (command, code) in [("true", 0), ("sh -c 'sleep 1000 & exit 3'", 3), ("sh -c 'kill -9 $$'", 137), (unfit, 126)]
+    {
+        let script = format!("{sealinit} init -- {command}; echo code-$?-$((6 * 7)); read -r line; echo got-$line");
+        let mut shell = Command::new("setsid");
+        shell.args(["--ctty", "sh", "-c", &script]);
+        let terminal = Terminal::start(shell);
+        terminal.prints(&format!("code-{code}-42")).keys("typed\n").prints("got-typed");
+        terminal.running.end().code(0);
+    }
+}
+
+/// A job in the background whose service leaves something behind: the end of that is no reason to take the terminal.
+#[test]
+fn in_the_background_its_end_takes_no_terminal() {
+    let mut shell = Command::new("setsid");
+    let job = format!("{} init -- sh -c 'sleep 1000 & exit 3'", env!("CARGO_BIN_EXE_sealinit"));
+    shell.args(["--ctty", "bash", "-c"]);
+    shell.arg(format!("set -m; {{ {job}; echo code-$?-$((6 * 7)); }} & read -r line; echo got-$line"));
+    let terminal = Terminal::start(shell);
+    terminal.prints("code-3-42").keys("typed\n").prints("got-typed");
+    terminal.running.end().code(0);
+}
+
 #[test]
 fn a_service_that_is_no_shell_is_in_the_foreground_too() {
     let Some(sandbox) = image() else { return };
