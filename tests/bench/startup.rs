@@ -135,6 +135,10 @@ impl Contender {
     }
 }
 
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 /// Runs all of them in turn and prints medians, and ratios to the first.
 fn compare(title: &str, runs: usize, contenders: Vec<Option<Contender>>) {
     let mut contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
@@ -166,7 +170,6 @@ fn peer(name: &'static str, command: &[&str]) -> Option<Contender> {
 /// What an init costs while its service sleeps: private memory, of that anonymous, and how often it woke up in some seconds.
 fn asleep(place: &Place) {
     const SECONDS: u64 = 3;
-    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let sleep = make(place, "sleep", "pause(); return 0;");
     place.manifest("asleep", 6, 2000, &sleep);
     let contenders = [
@@ -213,22 +216,11 @@ fn make(place: &Place, name: &str, body: &str) -> String {
     program
 }
 
-fn main() -> ExitCode {
-    // `cargo test --benches` only wants to know that it runs.
-    let starts = if std::env::args().any(|argument| argument == "--bench") { STARTS } else { 3 };
-    if !nix::unistd::geteuid().is_root() {
-        println!("SKIP: the bench needs root, to drop it");
-        return ExitCode::SUCCESS;
-    }
-    let Some(place) = std::env::var_os(PLACE) else { return in_a_container() };
-    let place = Place(place.into());
-    let service = make(&place, "true", "return 0;");
+/// Whole starts.
+fn starts(place: &Place, service: &str, runs: usize) {
     let waits = format!("if (fork() == 0) execl(\"{service}\", \"true\", (char *)0); return wait(0) < 0;");
-    let forks = make(&place, "forks", &waits);
-    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    println!("binary: {} bytes", fs::metadata(SEALINIT).map_or(0, |found| found.len()));
-
-    place.manifest("six", 6, 2000, &service);
+    let forks = make(place, "forks", &waits);
+    place.manifest("six", 6, 2000, service);
     Contender::new("first", place.run("six")).run(false);
     let first = |name: &'static str, manifest: &'static str| {
         let mut contender = Contender::new(name, place.run(manifest));
@@ -239,14 +231,14 @@ fn main() -> ExitCode {
         });
         contender
     };
-    place.manifest("fresh", 6, 2000, &service);
-    place.manifest("memory/fresh", 6, 2000, &service);
+    place.manifest("fresh", 6, 2000, service);
+    place.manifest("memory/fresh", 6, 2000, service);
     compare(
         "a start, service = a static program that does nothing",
-        starts,
+        runs,
         vec![
-            peer("tini-static", &["tini-static", "-s", "--", &service]),
-            Some(Contender::new("the service alone", owned(&[&service]))),
+            peer("tini-static", &["tini-static", "-s", "--", service]),
+            Some(Contender::new("the service alone", owned(&[service]))),
             Some(Contender::new("a bare fork and wait around it", owned(&[&forks]))),
             Some(Contender::new("sealinit run, later start, 6 files", place.run("six"))),
             Some(first("sealinit run, first start, 6 files, tmpfs", "memory/fresh")),
@@ -255,24 +247,50 @@ fn main() -> ExitCode {
                 "sealinit run --supervise, later start",
                 [place.run("six"), owned(&["--supervise"])].concat(),
             )),
-            Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", &service]))),
+            Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", service]))),
             Some(Contender::new(
                 "sealinit init --user 65534:65534",
-                owned(&[SEALINIT, "init", "--user", "65534:65534", "--", &service]),
+                owned(&[SEALINIT, "init", "--user", "65534:65534", "--", service]),
             )),
-            peer("dumb-init", &["dumb-init", "--", &service]),
-            peer("gosu", &["gosu", "65534:65534", &service]),
-            peer("setpriv", &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", &service]),
+            peer("dumb-init", &["dumb-init", "--", service]),
+            peer("gosu", &["gosu", "65534:65534", service]),
+            peer("setpriv", &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", service]),
         ],
     );
+}
 
-    let long = if starts == STARTS { LONG_RUNS } else { 1 };
-    let size = if starts == STARTS { 1 << 30 } else { 1 << 20 };
-    place.manifest("large", 1, 0, &service);
+/// What only looks, beside what does nothing at all.
+fn reports(place: &Place, service: &str, runs: usize) {
+    place.manifest("sixty", 60, 2000, service);
+    Contender::new("first", place.run("sixty")).run(false);
+    let report = |command: &str, name: &str| {
+        let manifest = place.path(&format!("{name}/manifest.json"));
+        let state = place.path(&format!("{name}-state"));
+        let state = owned(&["--state-dir", &state]);
+        match command {
+            "verify" => [owned(&[SEALINIT, "verify"]), state].concat(),
+            command => [owned(&[SEALINIT, command, "--manifest", &manifest]), state].concat(),
+        }
+    };
+    compare(
+        "reports",
+        runs,
+        vec![
+            Some(Contender::new("sealinit --version", owned(&[SEALINIT, "--version"]))),
+            Some(Contender::new("sealinit verify, 60 files", report("verify", "sixty"))),
+            Some(Contender::new("sealinit check, 6 files", report("check", "six"))),
+            Some(Contender::new("sealinit plan, 6 files", report("plan", "six"))),
+        ],
+    );
+}
+
+/// `size` bytes, in one file and in many.
+fn hashing(place: &Place, service: &str, runs: usize, size: u64) {
+    place.manifest("large", 1, 0, service);
     let file = fs::File::create(place.path("large/f0")).expect("a file of ours");
     file.set_len(size).expect("room for a sparse file");
     let large = place.path("large/f0");
-    place.manifest("spread", 64, 0, &service);
+    place.manifest("spread", 64, 0, service);
     for index in 0..64 {
         let file = fs::File::create(place.path(&format!("spread/f{index}"))).expect("a file of ours");
         file.set_len(size / 64).expect("room for a sparse file");
@@ -280,7 +298,7 @@ fn main() -> ExitCode {
     let digest = |name: &str| owned(&[SEALINIT, "digest", "--manifest", &place.path(&format!("{name}/manifest.json"))]);
     compare(
         "hashing one large file, and as much in 64 files",
-        long,
+        runs,
         vec![
             peer("openssl dgst -sha256", &["openssl", "dgst", "-sha256", &large]),
             Some(Contender::new("sealinit digest", digest("large"))),
@@ -291,9 +309,11 @@ fn main() -> ExitCode {
             Some(Contender::new("sealinit digest, 64 files, all cores", digest("spread"))),
         ],
     );
+}
 
-    let count = if starts == STARTS { 5000 } else { 50 };
-    place.manifest("many", count, 20_000, &service);
+/// `count` files of 20 kB.
+fn verifying(place: &Place, service: &str, runs: usize, count: usize) {
+    place.manifest("many", count, 20_000, service);
     Contender::new("first", place.run("many")).run(false);
     let config = format!(
         "database_in=file:{0}/aide.db\ndatabase_out=file:{0}/aide.db\n{0}/many-etc p+u+g+s+sha256+ftype\n",
@@ -306,12 +326,31 @@ fn main() -> ExitCode {
     }
     compare(
         "verifying many files of 20 kB",
-        long,
+        runs,
         vec![
             peer("aide --check", &["aide", "--config", &aide, "--check"]),
             Some(Contender::new("sealinit run, later start", place.run("many"))),
         ],
     );
     place.forget("many");
+}
+
+fn main() -> ExitCode {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIP: the bench needs root, to drop it");
+        return ExitCode::SUCCESS;
+    }
+    let Some(place) = std::env::var_os(PLACE) else { return in_a_container() };
+    let place = Place(place.into());
+    let service = make(&place, "true", "return 0;");
+    println!("binary: {} bytes", fs::metadata(SEALINIT).map_or(0, |found| found.len()));
+    // `cargo test --benches` only wants to know that it runs.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (runs, long_runs, size, count) =
+        if is_bench { (STARTS, LONG_RUNS, 1 << 30, 5000) } else { (3, 1, 1 << 20, 50) };
+    starts(&place, &service, runs);
+    reports(&place, &service, runs);
+    hashing(&place, &service, long_runs, size);
+    verifying(&place, &service, long_runs, count);
     ExitCode::SUCCESS
 }
