@@ -97,6 +97,8 @@ pub(crate) fn schema<T: FromJson>() -> Value {
         "service": {"user": "nginx", "command": ["nginx", "-g", "daemon off;"]},
         "files": [{"source": "nginx.conf", "dest": "/etc/nginx/nginx.conf"}]
     }]);
-    schema["$defs"] = definitions.0.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let mut named = Map::new();
+    named.extend(definitions.0.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    schema["$defs"] = named.into();
     schema
 }
