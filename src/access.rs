@@ -67,7 +67,7 @@ pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) 
 /// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
 fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(&Path) -> bool) -> Result<(), Error> {
     let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
-    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.into())));
+    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
     let (candidates, searched) = candidates(&service.command[0], &environment);
     let mut unfit = None;
     for candidate in candidates {

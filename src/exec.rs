@@ -170,7 +170,7 @@ fn environment(service: &Service) -> BTreeMap<OsString, OsString> {
             };
         }
     }
-    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.into())));
+    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
     environment
 }
 

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Content, Inventory, Kind, PathKey};
 use crate::json::Located;
-use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
+use crate::manifest::{self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
 use crate::supervisor::{DEFAULT_GRACE, Manners};
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
@@ -108,7 +108,7 @@ pub(crate) struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) command: Vec<OsString>,
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, Argument>,
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
     pub(crate) uid: u32,
@@ -277,11 +277,9 @@ impl Planning<'_> {
                 format!("{} groups are more than a process can have; name at most {MAX_GROUPS}", self.groups.len());
             self.problem(*offset, "$.service.supplementary_groups".into(), message);
         }
-        let mut env = BTreeMap::new();
-        env.extend(service.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
         Some(Service {
             command,
-            env,
+            env: service.env.clone(),
             working_dir: service.working_dir.as_ref().map(|dir| dir.0.clone()),
             umask: service.umask.map(|umask| umask.0),
             uid: identity.uid,
