@@ -66,8 +66,8 @@ pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) 
 
 /// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
 fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(&Path) -> bool) -> Result<(), Error> {
-    let environment: BTreeMap<OsString, OsString> =
-        service.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
+    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
     let (candidates, searched) = candidates(&service.command[0], &environment);
     let mut unfit = None;
     for candidate in candidates {
@@ -141,12 +141,12 @@ impl std::fmt::Display for Unreadable {
 
 /// The planned files that `plan`'s service could not read once they are installed.
 pub(crate) fn unreadable(tree: &Tree, plan: &Plan) -> Vec<Unreadable> {
-    let planned: BTreeMap<&Path, Attributes> = plan
-        .entries
-        .iter()
-        .filter(|entry| matches!(entry.what, What::Directory(_)))
-        .filter_map(|entry| Some((entry.dest.as_path(), entry.what.attributes()?)))
-        .collect();
+    let mut planned: BTreeMap<&Path, Attributes> = BTreeMap::new();
+    for entry in &plan.entries {
+        if let What::Directory(directory) = &entry.what {
+            planned.insert(&entry.dest, directory.attributes);
+        }
+    }
     let mut found: Vec<Unreadable> = Vec::new();
     let mut told: BTreeSet<PathBuf> = BTreeSet::new();
     for entry in &plan.entries {

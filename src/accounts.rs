@@ -195,7 +195,8 @@ impl Starter {
 
     /// Whether these and no others are the supplementary groups.
     pub(crate) fn has_groups(&self, groups: &BTreeSet<u32>) -> bool {
-        self.groups.iter().copied().collect::<BTreeSet<_>>() == *groups
+        let own = &self.groups;
+        own.iter().all(|group| groups.contains(group)) && groups.iter().all(|group| own.contains(group))
     }
 }
 

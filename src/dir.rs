@@ -2,6 +2,7 @@
 //!
 //! Never takes a path: who wants to get to a directory asks the [`tree`](crate::tree). A later swap of a name leads nowhere.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -335,17 +336,16 @@ impl Dir {
     }
 
     /// The names in it, sorted.
-    pub(crate) fn names(&self) -> Result<Vec<OsString>, TreeError> {
+    pub(crate) fn names(&self) -> Result<BTreeSet<OsString>, TreeError> {
         let failed = |errno: Errno| TreeError::io("cannot list", &self.path, errno);
         let mut listing = nix::dir::Dir::from_fd(self.reopen()?).map_err(failed)?;
-        let mut names = Vec::new();
+        let mut names = BTreeSet::new();
         for entry in listing.iter() {
             let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
+                names.insert(OsString::from_vec(name));
             }
         }
-        names.sort();
         Ok(names)
     }
 

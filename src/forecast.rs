@@ -2,7 +2,6 @@
 //!
 //! Never does it, and never shows the content of a secret.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -202,16 +201,13 @@ enum Actions {
 
 /// What would happen to each path.
 fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, actions: Actions) -> Vec<Step> {
-    let mut by_path: BTreeMap<&Path, Vec<&Drift>> = BTreeMap::new();
-    for drift in &comparison.drifts {
-        by_path.entry(&drift.path).or_default().push(drift);
-    }
+    let mut by_path = comparison.by_path();
     let is_unseen = |dest: &Path| {
         comparison.unseen.iter().any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
     };
     let mut steps: Vec<(&Path, Step)> = Vec::new();
     for entry in &plan.entries {
-        let mut drifts = by_path.remove(entry.dest.as_path()).unwrap_or_default();
+        let mut drifts = by_path.remove(entry.dest.as_os_str()).unwrap_or_default();
         if actions == Actions::First && is_data(tree, entry, &drifts) {
             drifts.clear();
         }
@@ -223,6 +219,7 @@ fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, a
     }
     // What is no entry: names too many, and directories on the way.
     for (path, drifts) in by_path {
+        let path = Path::new(path);
         let extra = drifts.iter().all(|drift| drift.attribute == verify::EXTRA);
         let action = match actions {
             Actions::First if extra => "remove",
@@ -233,7 +230,7 @@ fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, a
         let kind = if extra { "extra" } else { "directory" };
         steps.push((path, Step::new(action, kind, path, &drifts, None)));
     }
-    steps.sort_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
+    steps.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
     steps.into_iter().map(|(_, step)| step).collect()
 }
 

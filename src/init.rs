@@ -2,7 +2,7 @@
 //!
 //! Never writes anything, and never takes an id for another: what is not an id or a known name is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::str::FromStr;
@@ -80,6 +80,11 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         }
         None => None,
     };
+    let mut groups = BTreeSet::new();
+    match &identity {
+        Some(identity) => groups.extend(identity.supplementary.iter().chain([&identity.gid])),
+        None => groups.extend(&starter.groups),
+    }
     let service = Service {
         command: options.command,
         env: BTreeMap::new(),
@@ -88,10 +93,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         credentials_unchanged: identity.is_none(),
         uid: identity.as_ref().map_or(starter.uid, |identity| identity.uid),
         gid: identity.as_ref().map_or(starter.gid, |identity| identity.gid),
-        groups: match &identity {
-            Some(identity) => identity.supplementary.iter().copied().chain([identity.gid]).collect(),
-            None => starter.groups.iter().copied().collect(),
-        },
+        groups,
         login: identity.map(|identity| Login { name: identity.name, home: identity.home, replaces: true }),
         capabilities: CapabilitySet::EMPTY,
         no_new_privileges: true,

@@ -72,16 +72,7 @@ pub(crate) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
             None
         }
     };
-    let mut problems = reader.problems.into_inner();
-    problems.sort_by_key(|(offset, _)| *offset);
-    let mut cursor = Cursor::default();
-    let problems: Vec<Problem> = problems
-        .into_iter()
-        .map(|(offset, (path, message))| {
-            let (line, column) = cursor.move_to(text, offset);
-            Problem { line, column, path, message }
-        })
-        .collect();
+    let problems = reader.problems();
     match read {
         Some(value) if problems.is_empty() => Ok(value),
         _ => Err(problems),
@@ -128,6 +119,18 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What was found wrong, in the order of the text.
+    fn problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(offset, _)| *offset);
+        let mut cursor = Cursor::default();
+        let located = problems.into_iter().map(|(offset, (path, message))| {
+            let (line, column) = cursor.move_to(self.text, offset);
+            Problem { line, column, path, message }
+        });
+        located.collect()
+    }
+
     fn report(&self, offset: usize, path: String, message: String) {
         self.problems.borrow_mut().push((offset, (path, message)));
     }
@@ -476,8 +479,14 @@ impl<T: FromJson> FromJson for Option<T> {
 impl<T: FromJson> FromJson for BTreeMap<String, T> {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         let object = value.object()?;
-        let read: Vec<_> = object.keys().map(|key| Some((key.to_owned(), object.member(key)?))).collect();
-        read.into_iter().collect()
+        let mut read = Self::new();
+        for key in object.keys() {
+            if let Some(value) = object.member(key) {
+                read.insert(key.to_owned(), value);
+            }
+        }
+        // One that could not be read has been reported.
+        (read.len() == object.members.len()).then_some(read)
     }
 
     fn schema(definitions: &mut Definitions) -> serde_json::Value {

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Inventory, Kind, PathKey};
 use crate::json::Located;
-use crate::manifest::{self, Account, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
+use crate::manifest::{self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
 use crate::supervisor::{DEFAULT_GRACE, Manners};
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
@@ -108,7 +108,7 @@ pub(crate) struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) command: Vec<OsString>,
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, Argument>,
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
     pub(crate) uid: u32,
@@ -180,12 +180,9 @@ impl Plan {
         identities: &Identities,
         arguments: &[OsString],
     ) -> (Option<Self>, Vec<Error>) {
-        let mut planning = Planning {
-            manifest,
-            identities,
-            groups: identities.service.supplementary.iter().copied().chain([identities.service.gid]).collect(),
-            errors: vec![],
-        };
+        let mut groups = BTreeSet::from([identities.service.gid]);
+        groups.extend(&identities.service.supplementary);
+        let mut planning = Planning { manifest, identities, groups, errors: vec![] };
         let service = planning.service(arguments);
         let entries = planning.entries(inventory);
         let plan = service.map(|service| Self {
@@ -201,9 +198,11 @@ impl Plan {
     }
 
     /// The planned directories.
-    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn directories(&self) -> BTreeSet<&Path> {
         let is_directory = |entry: &&Entry| matches!(entry.what, What::Directory(_));
-        self.entries.iter().filter(is_directory).map(|entry| entry.dest.as_path())
+        let mut paths = BTreeSet::new();
+        paths.extend(self.entries.iter().filter(is_directory).map(|entry| entry.dest.as_path()));
+        paths
     }
 
     /// The planned directories that will belong to the installer and be closed to others, whatever they are now.
@@ -214,7 +213,9 @@ impl Plan {
             }
             _ => false,
         };
-        self.entries.iter().filter(|entry| locked(entry)).map(|entry| entry.dest.as_path()).collect()
+        let mut paths = BTreeSet::new();
+        paths.extend(self.entries.iter().filter(|entry| locked(entry)).map(|entry| entry.dest.as_path()));
+        paths
     }
 }
 
@@ -278,7 +279,7 @@ impl Planning<'_> {
         }
         Some(Service {
             command,
-            env: service.env.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+            env: service.env.clone(),
             working_dir: service.working_dir.as_ref().map(|dir| dir.0.clone()),
             umask: service.umask.map(|umask| umask.0),
             uid: identity.uid,

@@ -184,7 +184,7 @@ fn destinations(tree: &Tree, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Err
         tree,
         plan,
         taken_over: plan.locked_directories(tree.trusted()),
-        planned: plan.directories().collect(),
+        planned: plan.directories(),
         mount_points,
         seen: BTreeMap::new(),
         told: HashSet::new(),

@@ -179,7 +179,8 @@ fn prove(service: &Service, starter: &Starter, dropped: CapabilitySet) -> Result
         return not_dropped(format!("the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"));
     }
 
-    let groups: BTreeSet<u32> = getgroups().map_err(failed("getgroups"))?.iter().map(|gid| gid.as_raw()).collect();
+    let mut groups = BTreeSet::new();
+    groups.extend(getgroups().map_err(failed("getgroups"))?.iter().map(|gid| gid.as_raw()));
     // Without root the engine chose the groups, and they stay.
     if starter.is_root() && groups != service.groups {
         return not_dropped(format!("the groups are {groups:?}, not {:?}", service.groups));

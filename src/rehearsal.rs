@@ -141,15 +141,23 @@ pub(crate) fn rehearsal(options: &Options) -> Result<Rehearsal, Error> {
         strict: options.strict,
     };
     rehearsal.rehearse(options, &tree)?;
-    let area = |finding: &Finding| finding.area as u8;
-    rehearsal.errors.sort_by_key(area);
-    rehearsal.warnings.sort_by_key(area);
+    rehearsal.errors = by_area(rehearsal.errors);
+    rehearsal.warnings = by_area(rehearsal.warnings);
     rehearsal.result = match (rehearsal.errors.as_slice(), rehearsal.warnings.as_slice()) {
         ([], []) => "ok",
         ([], _) if !options.strict => "warnings",
         _ => "problems",
     };
     Ok(rehearsal)
+}
+
+/// What was found of each area, in the order in which it was found.
+fn by_area(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut sorted = Vec::with_capacity(findings.len());
+    for area in Area::ALL {
+        sorted.extend(findings.extract_if(.., |finding| finding.area == area));
+    }
+    sorted
 }
 
 impl Rehearsal {

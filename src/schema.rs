@@ -3,24 +3,22 @@
 //! Never says less than the reader where it can be said: what an editor finds right, the reader takes, except for what no schema can
 //! tell (a destination given twice, a name that is unknown).
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use crate::json::FromJson;
 
 /// The schemas of objects, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Definitions(BTreeMap<&'static str, Value>);
+pub(crate) struct Definitions(Map<String, Value>);
 
 impl Definitions {
     /// A reference to the definition `name`, which is made if it is not there.
-    pub(crate) fn define(&mut self, name: &'static str, make: impl FnOnce(&mut Self) -> Value) -> Value {
+    pub(crate) fn define(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Value) -> Value {
         if !self.0.contains_key(name) {
             // Before it is made, so that it may refer to itself.
-            self.0.insert(name, Value::Null);
+            self.0.insert(name.into(), Value::Null);
             let schema = make(self);
-            self.0.insert(name, schema);
+            self.0.insert(name.into(), schema);
         }
         json!({"$ref": format!("#/$defs/{name}")})
     }
@@ -97,6 +95,6 @@ pub(crate) fn schema<T: FromJson>() -> Value {
         "service": {"user": "nginx", "command": ["nginx", "-g", "daemon off;"]},
         "files": [{"source": "nginx.conf", "dest": "/etc/nginx/nginx.conf"}]
     }]);
-    schema["$defs"] = definitions.0.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    schema["$defs"] = definitions.0.into();
     schema
 }

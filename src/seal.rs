@@ -3,6 +3,7 @@
 //! Never holds a plan, so nothing in it could say one thing and run another: what the manifest's bytes mean is worked out anew
 //! at every start. It is one line with a checksum, which tells a torn file from a whole one, and one line of JSON.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -220,14 +221,11 @@ impl Seal {
         let files = document.files.iter().map(|file| &file.dest.value.0);
         let directories = document.directories.iter().map(|directory| &directory.path.value.0);
         let absent = document.absent.iter().map(|path| &path.value.0);
-        let declared: std::collections::BTreeSet<PathKey> =
-            files.chain(directories).chain(absent).map(|path| PathKey::new(path)).collect();
-        let copied: std::collections::BTreeSet<&Path> = document
-            .directories
-            .iter()
-            .filter(|directory| directory.source.is_some())
-            .map(|directory| directory.path.value.0.as_path())
-            .collect();
+        let mut declared = BTreeSet::new();
+        declared.extend(files.chain(directories).chain(absent).map(|path| PathKey::new(path)));
+        let sources = document.directories.iter().filter(|directory| directory.source.is_some());
+        let mut copied = BTreeSet::new();
+        copied.extend(sources.map(|directory| directory.path.value.0.as_path()));
         let is_copied = |dest: &PathKey| dest.path().ancestors().skip(1).any(|path| copied.contains(path));
         let foreign = |dest: &&PathKey| !declared.contains(dest) && !is_copied(dest);
         if declared.iter().any(|dest| !self.inventory.0.contains_key(dest))

@@ -10,6 +10,7 @@
 //!                    service ◀── launch: exec ◀── Unprivileged ◀── privileges ◀────────────┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -192,7 +193,9 @@ fn identify(digest: Digest, pin: Option<Digest>, summary: &mut Summary) {
 /// Puts the sealed content back where it drifted.
 fn restore(tree: &Tree, plan: &Plan, drifts: &[Drift]) -> Result<(), Vec<Error>> {
     log_drifts(Level::WARN, drifts);
-    install::reinstall(tree, plan, &drifts.iter().map(|drift| drift.path.as_path()).collect())?;
+    let mut paths = BTreeSet::new();
+    paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
+    install::reinstall(tree, plan, &paths)?;
     let left: Vec<Error> = verify::differences(tree, plan)?.into_iter().map(Error::Drift).collect();
     if left.is_empty() { Ok(()) } else { Err(left) }
 }

@@ -2,14 +2,13 @@
 //!
 //! Never compares it with the disk; that is [`verification`](crate::verification)'s.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::error::{Error, exit_code};
-use crate::inventory::Kind;
+use crate::inventory::{Kind, PathKey};
 use crate::plan::{Plan, What};
 use crate::report::shown;
 use crate::seal::Seal;
@@ -89,10 +88,9 @@ impl Status {
                 return Self::unbelievable(why.join("; "));
             }
         };
-        let kinds: BTreeMap<&Path, &Kind> = seal.inventory.0.iter().map(|(dest, kind)| (dest.path(), kind)).collect();
         let entries = plan.entries.iter().map(|entry| Entry {
             path: shown(&entry.dest),
-            kind: match (&entry.what, kinds.get(entry.dest.as_path())) {
+            kind: match (&entry.what, seal.inventory.0.get(&PathKey::from(entry))) {
                 (_, Some(Kind::Mutable(_))) => "mutable",
                 (What::File(_), _) => "file",
                 (What::Directory(_), _) => "directory",

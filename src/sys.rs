@@ -5,11 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString};
+use std::hint;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dlmalloc::Dlmalloc;
@@ -458,33 +460,49 @@ pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
 #[derive(Debug)]
 pub struct Heap;
 
-static DLMALLOC: Mutex<Dlmalloc> = Mutex::new(Dlmalloc::new());
+/// The allocator behind a lock that is two instructions: it is taken some thousand times in a start, and by nobody else.
+struct Locked {
+    taken: AtomicBool,
+    dlmalloc: UnsafeCell<Dlmalloc>,
+}
 
-fn dlmalloc() -> MutexGuard<'static, Dlmalloc> {
-    // Nothing panics while it is locked.
-    DLMALLOC.lock().unwrap_or_else(PoisonError::into_inner)
+static HEAP: Locked = Locked { taken: AtomicBool::new(false), dlmalloc: UnsafeCell::new(Dlmalloc::new()) };
+
+// SAFETY: what is in the cell is reached in `with` alone, by one thread at a time.
+unsafe impl Sync for Locked {}
+
+impl Locked {
+    fn with<T>(&self, act: impl FnOnce(&mut Dlmalloc) -> T) -> T {
+        while self.taken.swap(true, Ordering::Acquire) {
+            hint::spin_loop();
+        }
+        // SAFETY: the lock is ours, and nothing that is done with it held takes it again.
+        let done = act(unsafe { &mut *self.dlmalloc.get() });
+        self.taken.store(false, Ordering::Release);
+        done
+    }
 }
 
 // SAFETY: the allocator is one that keeps the contract, all of this goes to the same one, and one at a time.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { dlmalloc().malloc(layout.size(), layout.align()) }
+        HEAP.with(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { dlmalloc().calloc(layout.size(), layout.align()) }
+        HEAP.with(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as the caller promises.
-        unsafe { dlmalloc().free(pointer, layout.size(), layout.align()) }
+        HEAP.with(|heap| unsafe { heap.free(pointer, layout.size(), layout.align()) });
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { dlmalloc().realloc(pointer, layout.size(), layout.align(), size) }
+        HEAP.with(|heap| unsafe { heap.realloc(pointer, layout.size(), layout.align(), size) })
     }
 }
 
@@ -496,11 +514,11 @@ const PAGE: usize = 4096;
 pub(crate) fn give_memory_back() {
     /// More than any start has used.
     const STACK: usize = 128 * 1024;
-    let mut heap = dlmalloc();
-    heap.set_granularity(PAGE);
-    // SAFETY: only what is free is given back.
-    unsafe { heap.trim(0) };
-    drop(heap);
+    HEAP.with(|heap| {
+        heap.set_granularity(PAGE);
+        // SAFETY: only what is free is given back.
+        unsafe { heap.trim(0) };
+    });
     let here = 0_u8;
     // A page is left for the calls below.
     let unused = ((&raw const here).addr() & !(PAGE - 1)).saturating_sub(PAGE);

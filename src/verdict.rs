@@ -143,7 +143,8 @@ impl Case<'_> {
 
     /// Whether everything that drifted can be put back: nothing is, unless everything can be.
     fn restore(&self, drifts: Vec<Drift>) -> Result<Action, Vec<Error>> {
-        let paths: BTreeSet<&Path> = drifts.iter().map(|drift| drift.path.as_path()).collect();
+        let mut paths: BTreeSet<&Path> = BTreeSet::new();
+        paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
         let mut errors = Vec::new();
         let mut restorable: BTreeSet<&Path> = BTreeSet::new();
         for entry in self.plan.entries.iter().filter(|entry| paths.contains(entry.dest.as_path())) {
@@ -157,11 +158,12 @@ impl Case<'_> {
         }
         errors.extend(preflight::restore(self.tree, self.plan, &paths, self.starter));
         let mounts = preflight::mount_points();
-        let lost = drifts.iter().filter(|drift| drift.attribute != verify::PARENT).map(|drift| &drift.path);
-        for dest in lost.collect::<BTreeSet<_>>() {
+        let mut lost: BTreeSet<&Path> = BTreeSet::new();
+        lost.extend(drifts.iter().filter(|drift| drift.attribute != verify::PARENT).map(|drift| drift.path.as_path()));
+        for dest in lost {
             // What is mounted there is not this container's to remove.
             if let Some(mounted) = mounts.iter().find(|mounted| mounted.starts_with(dest)) {
-                errors.push(Error::MountedOver { dest: dest.clone(), mounted: mounted.clone() });
+                errors.push(Error::MountedOver { dest: dest.to_owned(), mounted: mounted.clone() });
             }
         }
         let beyond_us = |drift: &Drift| drift.attribute != verify::EXTRA && !restorable.contains(drift.path.as_path());

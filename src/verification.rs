@@ -17,7 +17,7 @@ use crate::report::{count, shown};
 use crate::seal::Seal;
 use crate::state::{Recorded, State};
 use crate::tree::Tree;
-use crate::verify::{self, Comparison, Drift};
+use crate::verify::{self, Drift};
 
 /// What `verify` is told.
 #[derive(Debug, Clone)]
@@ -82,11 +82,11 @@ struct Difference {
     found: String,
 }
 
-impl From<Drift> for Difference {
-    fn from(drift: Drift) -> Self {
-        let change = drift.change();
+impl From<&Drift> for Difference {
+    fn from(drift: &Drift) -> Self {
         let Drift { path, attribute, expected, found } = drift;
-        Self { path: shown(&path), change, attribute, expected, found }
+        let (expected, found) = (expected.clone(), found.clone());
+        Self { path: shown(path), change: drift.change(), attribute, expected, found }
     }
 }
 
@@ -171,19 +171,20 @@ impl Verification {
                 return Self::without_seal(Outcome::Unbelievable, why.join("; "), exit_code::FOUND);
             }
         };
-        let Comparison { mut drifts, mut unseen } = verify::comparison(tree, &plan);
+        let comparison = verify::comparison(tree, &plan);
         // An extra name is found with its directory, but belongs between the entries that it stands between.
-        drifts.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
-        unseen.sort_by_key(ToString::to_string);
+        let drifts = comparison.by_path().into_values().flatten();
+        let mut unseen: Vec<String> = comparison.unseen.iter().map(ToString::to_string).collect();
+        unseen.sort_unstable();
         let digest = seal.digest();
         let pin_status = PinStatus::of(pin, digest);
         let error = match pin {
             Some(expected) if expected != digest => Some(Error::Pin { expected, found: digest }.to_string()),
             _ => None,
         };
-        let (result, exit_code) = match unseen.iter().map(Error::exit_code).min() {
+        let (result, exit_code) = match comparison.unseen.iter().map(Error::exit_code).min() {
             _ if error.is_some() => (Outcome::Mismatch, exit_code::FOUND),
-            _ if !drifts.is_empty() => (Outcome::Drift, exit_code::FOUND),
+            _ if !comparison.drifts.is_empty() => (Outcome::Drift, exit_code::FOUND),
             Some(code) => (Outcome::Incomplete, code),
             None => (Outcome::Clean, 0),
         };
@@ -194,8 +195,8 @@ impl Verification {
             lock: Some(plan.lock.name()),
             entries: plan.entries.len(),
             mutable: plan.entries.iter().filter(|entry| !Entry::is_verified(entry)).count(),
-            differences: drifts.into_iter().map(Difference::from).collect(),
-            unseen: unseen.iter().map(ToString::to_string).collect(),
+            differences: drifts.map(Difference::from).collect(),
+            unseen,
             error,
             exit_code,
         }

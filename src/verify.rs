@@ -2,7 +2,7 @@
 //!
 //! Never changes anything, and never believes what was meant to be written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -100,6 +100,15 @@ pub(crate) fn comparison_from_installed(tree: &Tree, plan: &Plan) -> Comparison 
 }
 
 impl Comparison {
+    /// What drifted of each path, by the bytes of the paths.
+    pub(crate) fn by_path(&self) -> BTreeMap<&OsStr, Vec<&Drift>> {
+        let mut by_path: BTreeMap<&OsStr, Vec<&Drift>> = BTreeMap::new();
+        for drift in &self.drifts {
+            by_path.entry(drift.path.as_os_str()).or_default().push(drift);
+        }
+        by_path
+    }
+
     /// Everything in which the disk differs. What drifted is why we cannot look, more often than not: it is told with that, and
     /// before it.
     ///
