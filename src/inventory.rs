@@ -92,10 +92,8 @@ impl Inventory {
             reach,
             inventory: Self::default(),
             held: Held::default(),
-            number: 0,
-            errors: vec![],
+            doubts: vec![],
             hashers: Hashers::new(),
-            late: vec![],
         };
         for file in &manifest.document.files {
             reading.file(file);
@@ -153,16 +151,18 @@ struct Reading<'a> {
     reach: Reach,
     inventory: Inventory,
     held: Held,
-    /// The present source's place in the order in which they are opened.
-    number: usize,
-    errors: Vec<(usize, Error)>,
+    doubts: Vec<Doubt<'a>>,
     hashers: Hashers,
-    late: Vec<Late<'a>>,
+}
+
+/// What is wrong, or may turn out to be, in the order in which sources are opened.
+enum Doubt<'a> {
+    Refused(Error),
+    Late(Late<'a>),
 }
 
 /// A source whose content is known only when all have been opened; until then its destination has an empty one.
 struct Late<'a> {
-    number: usize,
     path: PathBuf,
     origin: Origin<'a>,
 }
@@ -180,29 +180,33 @@ enum Origin<'a> {
 impl<'a> Reading<'a> {
     /// Judges what was hashed meanwhile, and puts what is wrong with it where it belongs.
     fn finish(mut self) -> (Inventory, Held, Vec<Error>) {
-        let last = self.number + 1;
-        let hashed = self.hashers.finish();
-        for (Late { number, path, origin }, content) in mem::take(&mut self.late).into_iter().zip(hashed) {
-            self.number = number;
-            let content = content.map_err(SourceError::from);
+        let mut contents = self.hashers.finish().into_iter();
+        for doubt in mem::take(&mut self.doubts) {
+            let Doubt::Late(Late { path, origin }) = doubt else {
+                self.doubts.push(doubt);
+                continue;
+            };
+            // There is one for each; an error, if not.
+            let content =
+                contents.next().unwrap_or_else(|| Err(io::ErrorKind::Other.into())).map_err(SourceError::from);
             match origin {
                 Origin::File(file) => self.declared(file, path, content),
                 Origin::Directory { dest, collides } => self.found(path, dest, content, collides),
             }
         }
-        self.number = last;
         self.check_ancestors();
-        let Self { inventory, held, mut errors, .. } = self;
-        errors.sort_by_key(|(number, _)| *number);
-        (inventory, held, errors.into_iter().map(|(_, error)| error).collect())
+        let errors = self.doubts.into_iter().filter_map(|doubt| match doubt {
+            Doubt::Refused(error) => Some(error),
+            Doubt::Late(_) => None,
+        });
+        (self.inventory, self.held, errors.collect())
     }
 
     fn refuse(&mut self, error: Error) {
-        self.errors.push((self.number, error));
+        self.doubts.push(Doubt::Refused(error));
     }
 
     fn file(&mut self, file: &'a manifest::File) {
-        self.number += 1;
         let dest = &file.dest.value.0;
         let content = match (&file.source, &file.content) {
             (Some(source), _) if self.is_elsewhere(source, dest) => Some(Content::of(b"")),
@@ -211,7 +215,7 @@ impl<'a> Reading<'a> {
                 if let Some(content) = self.hash(&path, dest) {
                     return self.declared(file, path, content);
                 }
-                self.late.push(Late { number: self.number, path, origin: Origin::File(file) });
+                self.doubts.push(Doubt::Late(Late { path, origin: Origin::File(file) }));
                 Some(Content::of(b""))
             }
             (None, Some(text)) => Some(Content::of(text.as_bytes())),
@@ -262,7 +266,6 @@ impl<'a> Reading<'a> {
 
     /// Everything below a source directory. Links are followed; names beginning `..` are Kubernetes' own.
     fn directory(&mut self, dest: &Path, source: &SourcePath) {
-        self.number += 1;
         if self.is_elsewhere(source, dest) {
             return;
         }
@@ -270,7 +273,6 @@ impl<'a> Reading<'a> {
         let walk = WalkDir::new(&root).follow_links(true).sort_by_file_name();
         let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_bytes().starts_with(b"..");
         for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-            self.number += 1;
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -311,7 +313,7 @@ impl<'a> Reading<'a> {
                             self.inventory.0.insert(key, Kind::File(Content::of(b"")));
                         }
                         let origin = Origin::Directory { dest, collides };
-                        self.late.push(Late { number: self.number, path: entry.into_path(), origin });
+                        self.doubts.push(Doubt::Late(Late { path: entry.into_path(), origin }));
                     }
                 }
                 continue;
@@ -353,7 +355,7 @@ impl<'a> Reading<'a> {
         for dest in self.inventory.0.keys() {
             if let Some(above) = dest.path().ancestors().skip(1).find(|above| solid.contains(*above)) {
                 let error = Error::BelowFile { dest: dest.path().to_owned(), above: above.to_owned() };
-                self.errors.push((self.number, error));
+                self.doubts.push(Doubt::Refused(error));
             }
         }
     }

@@ -133,24 +133,27 @@ fn compare(tree: &Tree, plan: &Plan, which: impl Fn(&Entry) -> bool) -> Comparis
         tree,
         locked: plan.lock != Lock::None,
         planned: plan.locked_directories(tree.trusted()),
-        number: 0,
-        drifts: Vec::new(),
-        unseen: Vec::new(),
+        found: Vec::new(),
         unsafe_parent: None,
         hashers: Hashers::new(),
-        late: Vec::new(),
     };
     for entry in plan.entries.iter().filter(|entry| which(entry)) {
-        verifying.number += 1;
         let looked = verifying.entry(entry);
         verifying.note(&entry.dest, looked);
     }
     verifying.finish()
 }
 
+/// What was found, in the order of the plan.
+enum Found<'a> {
+    Drift(Drift),
+    Unseen(Error),
+    /// What this file's content is will be found here, when it has been hashed.
+    Late(Late<'a>),
+}
+
 /// A file whose content is known only when all entries have been looked at.
 struct Late<'a> {
-    number: usize,
     dest: &'a Path,
     file: &'a File,
     lost: bool,
@@ -162,35 +165,41 @@ struct Verifying<'a> {
     locked: bool,
     /// Directories that are entries themselves: what is wrong with them is told there.
     planned: BTreeSet<&'a Path>,
-    /// The present entry's place in the plan.
-    number: usize,
-    drifts: Vec<(usize, Drift)>,
-    unseen: Vec<(usize, Error)>,
+    found: Vec<Found<'a>>,
     /// The last directory that was found unsafe: it is told once.
     unsafe_parent: Option<PathBuf>,
     hashers: Hashers,
-    late: Vec<Late<'a>>,
 }
 
 impl<'a> Verifying<'a> {
-    /// Judges what was hashed meanwhile, and puts it where it belongs: after what else is wrong with its entry.
+    /// Judges what was hashed meanwhile, where it belongs: after what else is wrong with its entry.
     fn finish(mut self) -> Comparison {
-        for (late, content) in mem::take(&mut self.late).into_iter().zip(self.hashers.finish()) {
-            self.number = late.number;
-            let judged = forgiven(self.content(late.dest, late.file, content), late.lost);
-            self.note(late.dest, judged);
+        let mut contents = self.hashers.finish().into_iter();
+        for found in mem::take(&mut self.found) {
+            match found {
+                Found::Late(late) => {
+                    // There is one for each; an error, if not.
+                    let content = contents.next().unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
+                    let judged = forgiven(self.content(late.dest, late.file, content), late.lost);
+                    self.note(late.dest, judged);
+                }
+                found => self.found.push(found),
+            }
         }
-        self.drifts.sort_by_key(|(number, _)| *number);
-        self.unseen.sort_by_key(|(number, _)| *number);
-        Comparison {
-            drifts: self.drifts.into_iter().map(|(_, drift)| drift).collect(),
-            unseen: self.unseen.into_iter().map(|(_, error)| error).collect(),
+        let mut comparison = Comparison::default();
+        for found in self.found {
+            match found {
+                Found::Drift(drift) => comparison.drifts.push(drift),
+                Found::Unseen(error) => comparison.unseen.push(error),
+                Found::Late(_) => {}
+            }
         }
+        comparison
     }
 
     fn note(&mut self, dest: &Path, looked: Result<(), TreeError>) {
         if let Err(source) = looked {
-            self.unseen.push((self.number, Error::Measure { path: dest.to_owned(), source }));
+            self.found.push(Found::Unseen(Error::Measure { path: dest.to_owned(), source }));
         }
     }
 
@@ -214,7 +223,7 @@ impl<'a> Verifying<'a> {
     fn look(&mut self, entry: &'a Entry, dir: &Dir, name: &OsStr, lost: bool) -> Result<(), TreeError> {
         let dest = &entry.dest;
         match &entry.what {
-            What::File(file) => self.file(Late { number: self.number, dest, file, lost }, dir, name),
+            What::File(file) => self.file(Late { dest, file, lost }, dir, name),
             What::Directory(directory) => self.directory(dest, dir, name, directory),
             What::Absent => {
                 if let Some(facts) = dir.look(name)? {
@@ -268,7 +277,7 @@ impl<'a> Verifying<'a> {
         match self.hashers.hash(open, facts.size) {
             Some(content) => self.content(dest, file, content),
             None => {
-                self.late.push(late);
+                self.found.push(Found::Late(late));
                 Ok(())
             }
         }
@@ -333,7 +342,7 @@ impl<'a> Verifying<'a> {
 
     fn push(&mut self, path: &Path, attribute: &'static str, expected: impl Into<String>, found: impl Into<String>) {
         let drift = Drift { path: path.to_owned(), attribute, expected: expected.into(), found: found.into() };
-        self.drifts.push((self.number, drift));
+        self.found.push(Found::Drift(drift));
     }
 }
 
