@@ -14,7 +14,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::escape::escaped;
-use crate::schema::Definitions;
+use crate::schema::{Definitions, literal};
 
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -410,7 +410,7 @@ impl FromJson for String {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string"})
+        literal!({"type": "string"})
     }
 }
 
@@ -424,7 +424,7 @@ impl FromJson for bool {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "boolean"})
+        literal!({"type": "boolean"})
     }
 
     fn shown(&self) -> Option<serde_json::Value> {

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::json::{self, FromJson, Located, Problem, Value, nearest, object};
-use crate::schema::{Definitions, sentence};
+use crate::schema::{Definitions, literal, sentence};
 use crate::signal::Signal;
 use crate::source;
 
@@ -340,7 +340,7 @@ impl FromJson for VersionAlone {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "object"})
+        literal!({"type": "object"})
     }
 }
 
@@ -374,9 +374,9 @@ impl FromJson for Account {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"anyOf": [
+        literal!({"anyOf": [
             {"description": "a name", "type": "string", "pattern": "[^0-9]"},
-            {"description": "an id", "type": "integer", "minimum": 0, "maximum": u32::MAX - 1}
+            {"description": "an id", "type": "integer", "minimum": 0, "maximum": 4294967294}
         ], "examples": ["nginx", 101]})
     }
 }
@@ -408,7 +408,7 @@ impl FromJson for Mode {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440", "0750"]})
+        literal!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440", "0750"]})
     }
 }
 
@@ -473,7 +473,7 @@ impl FromJson for SourcePath {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[^\\u0000]+$", "examples": ["nginx.conf", "/run/secrets/key.pem"]})
+        literal!({"type": "string", "pattern": "^[^\\u0000]+$", "examples": ["nginx.conf", "/run/secrets/key.pem"]})
     }
 }
 
@@ -491,7 +491,7 @@ impl FromJson for WorkingDir {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^/[^\\u0000]*$", "examples": ["/srv"]})
+        literal!({"type": "string", "pattern": "^/[^\\u0000]*$", "examples": ["/srv"]})
     }
 }
 
@@ -509,7 +509,7 @@ impl FromJson for Argument {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[^\\u0000]*$"})
+        literal!({"type": "string", "pattern": "^[^\\u0000]*$"})
     }
 }
 
@@ -549,7 +549,7 @@ impl FromJson for Sha256 {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
+        literal!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
     }
 }
 
@@ -566,7 +566,7 @@ impl FromJson for ExitStatus {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "integer", "minimum": 0, "maximum": u8::MAX})
+        literal!({"type": "integer", "minimum": 0, "maximum": 255})
     }
 }
 
@@ -712,7 +712,7 @@ impl Directory {
 
 impl Check {
     fn rules() -> serde_json::Value {
-        json!({
+        literal!({
             "examples": [{"command": ["nginx", "-t"], "timeout_seconds": 10}],
             "allOf": [{"properties": {"timeout_seconds": {"minimum": 1}}}]
         })
@@ -727,7 +727,7 @@ impl Check {
 
 impl Service {
     fn rules() -> serde_json::Value {
-        let supervised = json!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
+        let supervised = literal!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
         json!({
             "dependentSchemas": {
                 "signals": supervised, "stop_grace_seconds": supervised, "expected_exit": supervised

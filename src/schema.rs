@@ -7,6 +7,21 @@ use serde_json::{Map, Value, json};
 
 use crate::json::FromJson;
 
+/// A part of a schema that is known beforehand. It is kept as text: built piece by piece, it would take several times the space in the
+/// program, for a command that few ever give.
+macro_rules! literal {
+    ($($json:tt)+) => {
+        $crate::schema::parsed(stringify!($($json)+))
+    };
+}
+pub(crate) use literal;
+
+/// A text of ours that is JSON.
+pub(crate) fn parsed(json: &'static str) -> Value {
+    // Tests see to it that it is.
+    serde_json::from_str(json).unwrap_or_default()
+}
+
 /// The schemas of objects, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions(Map<String, Value>);
@@ -38,7 +53,7 @@ impl ObjectSchema {
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());
         schema.insert("description".into(), sentence(doc).into());
-        schema.insert("patternProperties".into(), json!({"^x-": {}}));
+        schema.insert("patternProperties".into(), literal!({"^x-": {}}));
         schema.insert("additionalProperties".into(), false.into());
         Self { schema, properties: Map::new(), required: Vec::new() }
     }
@@ -89,8 +104,8 @@ pub(crate) fn schema<T: FromJson>() -> Value {
     let mut schema = definitions.0.remove(root).unwrap_or(reference);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "sealinit manifest".into();
-    schema["properties"]["$schema"] = json!({"type": "string", "description": "This schema, for editors."});
-    schema["examples"] = json!([{
+    schema["properties"]["$schema"] = literal!({"type": "string", "description": "This schema, for editors."});
+    schema["examples"] = literal!([{
         "version": 1,
         "service": {"user": "nginx", "command": ["nginx", "-g", "daemon off;"]},
         "files": [{"source": "nginx.conf", "dest": "/etc/nginx/nginx.conf"}]
