@@ -4,6 +4,7 @@
 //! [`inventory`](crate::inventory).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -776,16 +777,17 @@ impl Document {
         let places = places.chain((0..).map(|i| format!("$.absent[{i}]")).take(self.absent.len()));
         let declared: Vec<_> = files.chain(directories).chain(absent).zip(places).collect();
 
-        let mut by_path: HashMap<&Path, (bool, &str)> = HashMap::with_capacity(declared.len());
+        // By their bytes, which are in normal form: a path is hashed component by component.
+        let mut by_path: HashMap<&OsStr, (bool, &str)> = HashMap::with_capacity(declared.len());
         for ((Located { value: Destination(path), offset }, directory), place) in &declared {
-            if let Some((_, first)) = by_path.insert(path, (*directory, place)) {
+            if let Some((_, first)) = by_path.insert(path.as_os_str(), (*directory, place)) {
                 let shown = escaped(path);
                 value.report_as(place, *offset, format!("{shown} is declared already at {first}; keep one"));
             }
         }
         for ((Located { value: Destination(path), offset }, _), place) in &declared {
             for ancestor in path.ancestors().skip(1) {
-                if let Some((false, above)) = by_path.get(ancestor) {
+                if let Some((false, above)) = by_path.get(ancestor.as_os_str()) {
                     let (shown, ancestor) = (escaped(path), escaped(ancestor));
                     let message =
                         format!("{shown} is below {ancestor}, which {above} says is no directory; remove one");

@@ -314,12 +314,19 @@ impl Planning<'_> {
             document.absent.iter().enumerate().map(|(i, path)| (path.value.0.as_path(), (i, path.offset))).collect();
 
         let mut entries = Vec::with_capacity(inventory.0.len());
+        let any_exact = document.directories.iter().any(|directory| directory.exact);
         let mut present: HashMap<PathBuf, BTreeSet<OsString>> = HashMap::new();
         for (dest, kind) in &inventory.0 {
             let dest = dest.path();
             let declared = |path: &Path| directories.get(path).copied();
+            // One way up to the root for all that is asked about it, and none where there is nothing to find.
+            let around: Vec<Declared<'_>> = match directories.len() {
+                0 => Vec::new(),
+                _ => dest.ancestors().skip(1).filter_map(declared).collect(),
+            };
             // The directory of the manifest in whose source it was found.
-            let above = dest.ancestors().filter_map(declared).find(|(_, directory)| directory.source.is_some());
+            let mut nearest = declared(dest).into_iter().chain(around.iter().copied());
+            let above = nearest.find(|(_, directory)| directory.source.is_some());
             let (what, (offset, at)) = match (kind, files.get(dest), declared(dest).or(above)) {
                 (Kind::Absent, Some(&(index, file)), _) => {
                     (What::Absent, (file.dest.offset, format!("$.files[{index}]")))
@@ -351,11 +358,11 @@ impl Planning<'_> {
             };
             if locked {
                 self.check_locked(offset, &at, dest, &what);
-                for (index, directory) in dest.ancestors().skip(1).filter_map(declared) {
+                for (index, directory) in around {
                     self.check_below(offset, &at, dest, index, directory);
                 }
             }
-            if *kind != Kind::Absent {
+            if any_exact && *kind != Kind::Absent {
                 for (path, name) in dest.ancestors().skip(1).zip(dest.ancestors().map(Path::file_name)) {
                     let exact = directories.get(path).is_some_and(|(_, directory)| directory.exact)
                         || above.is_some_and(|(_, above)| above.exact && path.starts_with(&above.path.value.0));
