@@ -10,6 +10,9 @@ use std::panic;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
 use crate::digest::{Buffer, Content};
 
 /// A shorter file is hashed at once: there is little to gain, and who asks would have to remember each.
@@ -67,9 +70,10 @@ impl Hashers {
     }
 }
 
-/// One for each core beside ours; the first that cannot be made (a limit on processes, seccomp) is the last that is tried.
+/// One for each core beside ours that we may run on (a quota is shared by all threads and loses nothing by them); the first that cannot be made (a limit on processes, seccomp) is the last that is tried.
 fn start_threads(queue: &Arc<Queue>) -> Vec<JoinHandle<()>> {
-    let others = thread::available_parallelism().map_or(1, usize::from) - 1;
+    let is_ours = |cores: CpuSet| (0..CpuSet::count()).filter(|core| cores.is_set(*core) == Ok(true)).count();
+    let others = sched_getaffinity(Pid::from_raw(0)).map_or(0, is_ours).saturating_sub(1);
     let start = |_| {
         let queue = Arc::clone(queue);
         thread::Builder::new().stack_size(STACK).spawn(move || queue.work(&mut Buffer::new())).ok()

@@ -121,10 +121,8 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// What was found wrong, in the order of the text.
     fn problems(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|(offset, _)| *offset);
         let mut cursor = Cursor::default();
-        let located = problems.into_iter().map(|(offset, (path, message))| {
+        let located = self.problems.into_inner().into_iter().map(|(offset, (path, message))| {
             let (line, column) = cursor.move_to(self.text, offset);
             Problem { line, column, path, message }
         });
@@ -132,7 +130,9 @@ impl Reader<'_> {
     }
 
     fn report(&self, offset: usize, path: String, message: String) {
-        self.problems.borrow_mut().push((offset, (path, message)));
+        let mut problems = self.problems.borrow_mut();
+        let place = problems.partition_point(|(before, _)| *before <= offset);
+        problems.insert(place, (offset, (path, message)));
     }
 
     /// Turns a syntax error of `serde_json` into one of ours: its column counts bytes, ours characters.

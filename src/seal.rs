@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::accounts::Identities;
 use crate::digest::{Content, Digest};
@@ -99,11 +101,46 @@ enum KindName {
 }
 
 /// A name or an argument: text where it is UTF-8, hexadecimal bytes where it is not.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
 enum Bytes {
     Text(String),
     Hex { hex: String },
+}
+
+/// `"text"` or `{"hex": "…"}`. By hand: what serde derives for that keeps a copy of every value, and of every kind there could be.
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Hex { hex } => serializer.collect_map([("hex", hex)]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or {\"hex\": \"...\"}")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bytes, A::Error> {
+                let (Some(("hex", hex)), None) = (map.next_entry()?, map.next_key::<&str>()?) else {
+                    return Err(de::Error::custom("expected \"hex\" and nothing else"));
+                };
+                Ok(Bytes::Hex { hex })
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
 }
 
 impl Bytes {

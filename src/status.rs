@@ -46,15 +46,12 @@ struct Service {
 struct Entry {
     path: String,
     kind: &'static str,
-    #[serde(flatten)]
-    attributes: Option<Attributes>,
-}
-
-#[derive(Debug, Serialize)]
-struct Attributes {
-    owner: u32,
-    group: u32,
-    mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
 }
 
 /// What is recorded below `root` in `state_dir`.
@@ -96,11 +93,9 @@ impl Status {
                 (What::Directory(_), _) => "directory",
                 (What::Absent, _) => "absent",
             },
-            attributes: entry.what.attributes().map(|found| Attributes {
-                owner: found.uid,
-                group: found.gid,
-                mode: format!("{:04o}", found.mode),
-            }),
+            owner: entry.what.attributes().map(|found| found.uid),
+            group: entry.what.attributes().map(|found| found.gid),
+            mode: entry.what.attributes().map(|found| format!("{:04o}", found.mode)),
         });
         Self {
             state: "sealed",
@@ -143,10 +138,10 @@ impl fmt::Display for Status {
             let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
             writeln!(f, "service uid={uid} gid={gid} groups={} command={}", groups.join(","), command.join(" "))?;
         }
-        for Entry { path, kind, attributes } in &self.entries {
-            match attributes {
-                Some(Attributes { owner, group, mode }) => writeln!(f, "{kind} {mode} {owner}:{group} {path}")?,
-                None => writeln!(f, "{kind} {path}")?,
+        for Entry { path, kind, owner, group, mode } in &self.entries {
+            match (owner, group, mode) {
+                (Some(owner), Some(group), Some(mode)) => writeln!(f, "{kind} {mode} {owner}:{group} {path}")?,
+                _ => writeln!(f, "{kind} {path}")?,
             }
         }
         Ok(())
