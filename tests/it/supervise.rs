@@ -333,7 +333,7 @@ fn a_stop_by_keyboard_before_the_service_is_executed_stops_nobody() {
     let mut manifest = supervised(&["sh", "-c", "echo ran; trap 'echo heard' TSTP; kill -TSTP $$"]);
     manifest["service"]["stop_grace_seconds"] = json!(0);
     sandbox.one_file(&[]).manifest(&manifest);
-    let slowly = "inject=setpgid:delay_exit=500000";
+    let slowly = "inject=setpgid:delay_exit=3000000";
     let running = strace(sandbox.launch(), &["-f", "-o", "/dev/null", "-e", "trace=setpgid", "-e", slowly]).running();
     let child = || {
         let both = running.descendants_named("sealinit");
