@@ -7,11 +7,11 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString};
-use std::hint;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use dlmalloc::Dlmalloc;
@@ -460,7 +460,7 @@ pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
 #[derive(Debug)]
 pub struct Heap;
 
-/// The allocator behind a lock that is two instructions: it is taken some thousand times in a start, and by nobody else.
+/// The allocator behind a lock that is two instructions: it is taken some thousand times in a start, and hardly ever by two threads.
 struct Locked {
     taken: AtomicBool,
     dlmalloc: UnsafeCell<Dlmalloc>,
@@ -474,7 +474,8 @@ unsafe impl Sync for Locked {}
 impl Locked {
     fn with<T>(&self, act: impl FnOnce(&mut Dlmalloc) -> T) -> T {
         while self.taken.swap(true, Ordering::Acquire) {
-            hint::spin_loop();
+            // A thread that hashes has it for a moment, or has lost the processor in that moment.
+            thread::yield_now();
         }
         // SAFETY: the lock is ours, and nothing that is done with it held takes it again.
         let done = act(unsafe { &mut *self.dlmalloc.get() });
