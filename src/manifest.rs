@@ -61,13 +61,12 @@ impl Manifest {
                 .map(|problem| Error::ManifestInvalid { path: path.clone(), problem })
                 .collect::<Vec<_>>()
         };
-        // What another version means by its keys is not known, so nothing is said about them.
-        let mut problems = json::parse::<VersionAlone>(&bytes).err().unwrap_or_default();
-        problems.retain(|problem| problem.path == "$.version");
-        if !problems.is_empty() {
-            return Err(invalid(problems));
-        }
-        let document = json::parse(&bytes).map_err(invalid)?;
+        let document = json::parse(&bytes).map_err(|problems| {
+            // What another version means by its keys is not known, so nothing is said about them.
+            let mut of_version = json::parse::<VersionAlone>(&bytes).err().unwrap_or_default();
+            of_version.retain(|problem| problem.path == "$.version");
+            invalid(if of_version.is_empty() { problems } else { of_version })
+        })?;
         let text = String::from_utf8(bytes).map_err(|_| Vec::new())?;
         Ok(Self { path: path.to_owned(), text, document })
     }
