@@ -252,9 +252,9 @@ type ListenPid = [u8; 24];
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
 /// Starts a program as a child of this process: in a process group of its own, with no signal blocked, and otherwise as this process is.
-/// Returns when the exec has succeeded or failed. Nothing of this process is copied for it, as fork(2) would; a start is half as long so.
+/// Returns when the exec has succeeded or failed. Nothing of this process is copied for it, as fork(2) would, which took a fifth of a start.
 pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
-    /// For a function of five calls, 16 KiB; aligned as both architectures want it.
+    /// For a handful of system calls, 16 KiB; aligned as both architectures want it.
     type Stack = [u128; 1024];
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
