@@ -18,6 +18,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, syncfs, unlinkat};
 
 use crate::acting::ActingAs;
 use crate::escape::escaped;
+use crate::source;
 use crate::sys;
 
 /// Links in one path, as in the kernel (`path_resolution(7)`).
@@ -257,15 +258,9 @@ impl Dir {
     /// The first directory from here to the root that others than `trusted` could change, unless `exempt` says that it is
     /// going to be taken over.
     pub(crate) fn unsafe_ancestor(&self, trusted: u32, exempt: impl Fn(&Path) -> bool) -> Option<TreeError> {
-        let mut dir = Some(self);
-        while let Some(here) = dir {
-            let Attributes { uid, mode, .. } = here.facts.attributes;
-            if !is_safe(&here.facts.attributes, trusted) && !exempt(&here.path) {
-                return Some(TreeError::UnsafeDirectory { path: here.path.clone(), uid, mode });
-            }
-            dir = here.parent.as_deref();
-        }
-        None
+        let found = self.ancestry().find(|dir| !is_safe(&dir.facts.attributes, trusted) && !exempt(&dir.path))?;
+        let Attributes { uid, mode, .. } = found.facts.attributes;
+        Some(TreeError::UnsafeDirectory { path: found.path.clone(), uid, mode })
     }
 
     /// What is at `name`, links not followed; `None` for nothing.
@@ -306,6 +301,20 @@ impl Dir {
         match facts.kind {
             FileKind::File => Ok(Some((fd.into(), facts))),
             kind => Err(TreeError::NotFile { path: path(), kind: kind.name() }),
+        }
+    }
+
+    /// Reads the whole regular file `name` of at most `limit` bytes; `None` for nothing there.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`], and that it is longer.
+    pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
+        let Some((mut file, facts)) = self.open_file(name)? else { return Ok(None) };
+        let path = self.path.join(name);
+        match source::read_to_end(&mut file, facts.size, limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(TreeError::TooLarge { path, limit }),
+            Err(error) => Err(TreeError::io("cannot read", &path, error)),
         }
     }
 
@@ -604,21 +613,6 @@ fn set_attributes(fd: impl AsFd, path: &Path, found: &Attributes, wanted: Attrib
         chown(Some(wanted.uid), None)?;
     }
     Ok(())
-}
-
-fn read_file(dir: &Dir, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
-    let Some((file, facts)) = dir.open_file(name)? else { return Ok(None) };
-    let path = dir.path.join(name);
-    let mut bytes = Vec::with_capacity(usize::try_from(facts.size.min(limit)).unwrap_or(0) + 1);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| TreeError::io("cannot read", &path, error))?;
-    if bytes.len() as u64 > limit { Err(TreeError::TooLarge { path, limit }) } else { Ok(Some(bytes)) }
-}
-
-impl Dir {
-    /// Reads a whole regular file in it.
-    pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
-        read_file(self, name, limit)
-    }
 }
 
 /// Writes all of `bytes` to a file being installed at `path`, and reads them back: for what is not verified afterwards.

@@ -207,7 +207,7 @@ impl<'a> Destinations<'a> {
 
     fn entry(&mut self, entry: &'a Entry) -> Result<(), TreeError> {
         let dest = entry.dest.as_path();
-        let (dir, existing) = self.nearest(dest)?;
+        let (dir, existing) = self.tree.nearest(dest.parent().unwrap_or(dest))?;
         let is_parent = Some(existing) == dest.parent();
         if !is_parent && entry.what == What::Absent {
             return Ok(());
@@ -235,17 +235,6 @@ impl<'a> Destinations<'a> {
             }
         }
         if is_parent { self.in_place(entry, &dir) } else { Ok(()) }
-    }
-
-    /// The nearest directory above `dest` that exists, and its path.
-    fn nearest(&self, dest: &'a Path) -> Result<(Rc<Dir>, &'a Path), TreeError> {
-        for path in dest.ancestors().skip(1) {
-            match self.tree.dir(path) {
-                Err(TreeError::Missing { .. }) => {}
-                found => return Ok((found?, path)),
-            }
-        }
-        Err(TreeError::Missing { path: dest.to_owned() })
     }
 
     /// What is at the destination now, and whether it can be replaced.

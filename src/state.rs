@@ -181,7 +181,7 @@ impl<'t> State<'t> {
 
     /// Why nothing can be kept here, if so. Looks only.
     pub(crate) fn obstacle(&self) -> Option<Error> {
-        let (path, dir) = match self.nearest()? {
+        let (dir, path) = match self.tree.nearest(&self.path) {
             Ok(found) => found,
             Err(source) => return Some(self.failed(source)),
         };
@@ -195,17 +195,9 @@ impl<'t> State<'t> {
         dir.check_writable().err().map(|source| self.failed(source))
     }
 
-    /// The directory, or the nearest one above it that exists; and its path.
-    fn nearest(&self) -> Option<Result<(&Path, Rc<Dir>), TreeError>> {
-        self.path.ancestors().find_map(|path| match self.tree.dir(path) {
-            Err(TreeError::Missing { .. }) => None,
-            found => Some(found.map(|dir| (path, dir))),
-        })
-    }
-
     /// Whether it is (or is going to be) in memory, and gone when the container stops.
     pub(crate) fn is_volatile(&self) -> bool {
-        self.nearest().is_some_and(|found| found.is_ok_and(|(_, dir)| dir.is_volatile()))
+        self.tree.nearest(&self.path).is_ok_and(|(dir, _)| dir.is_volatile())
     }
 
     /// Records that a first start of the configuration `digest` begins. Makes the directory if there is none.

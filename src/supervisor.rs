@@ -57,11 +57,7 @@ impl Rewrite {
 
 impl Default for Rewrite {
     fn default() -> Self {
-        let mut number = 0;
-        Self([(); 65].map(|()| {
-            number += 1;
-            Some(Signal(number - 1))
-        }))
+        Self(std::array::from_fn(|number| u8::try_from(number).ok().map(Signal)))
     }
 }
 

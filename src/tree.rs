@@ -63,6 +63,17 @@ impl Tree {
         Ok(dir)
     }
 
+    /// The directory `path`, or the nearest one above it that exists; and its path.
+    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p Path), TreeError> {
+        for path in path.ancestors() {
+            match self.dir(path) {
+                Err(TreeError::Missing { .. }) => {}
+                found => return Ok((found?, path)),
+            }
+        }
+        Err(TreeError::Missing { path: path.to_owned() })
+    }
+
     /// Opens the directory that `path` is in; gives it and the last name of `path`.
     pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p OsStr), TreeError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

@@ -121,8 +121,6 @@ fn watch(
     parent: Pid,
 ) -> Result<Option<u8>, Error> {
     let failed = |step| move |source| Error::Trial { step, source };
-    // What a check leaves behind comes to this process. A kernel that does not know this gives it to PID 1.
-    let _ = prctl::set_child_subreaper(true);
     let nothing = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
     let nothing = match nothing {
         Ok(nothing) => nothing,
