@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use crate::dir::{Attributes, Dir, FileKind, TreeError};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::exec::{candidates, unfit, why_not};
+use crate::exec::{search, unfit, why_not};
 use crate::plan::{Plan, Service, What};
 use crate::tree::Tree;
 
@@ -68,24 +68,11 @@ pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) 
 fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(&Path) -> bool) -> Result<(), Error> {
     let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
     environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
-    let (candidates, searched) = candidates(&service.command[0], &environment);
-    let mut unfit = None;
-    for candidate in candidates {
-        let path = working_dir.join(&candidate);
-        if planned(&path) {
-            return Ok(());
-        }
-        match executable(tree, service, &path, &planned) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            // A later directory may have one that it may execute.
-            Err(why) => unfit = unfit.or(Some((candidate, why))),
-        }
-    }
-    Err(match unfit {
-        Some((path, why)) => Error::ServiceNotExecutable { path, why },
-        None => Error::ServiceNotFound { program: service.command[0].clone(), searched },
-    })
+    let found = search(service, &environment, |path| {
+        let path = working_dir.join(path);
+        if planned(&path) { Ok(true) } else { executable(tree, service, &path, &planned) }
+    });
+    found.map(drop)
 }
 
 /// Whether there is something at `path` that `service` may execute.

@@ -221,8 +221,28 @@ fn close_descriptors(passed: u32) {
     }
 }
 
-/// The paths that `program` may be, in the order of execvp(3), and what was searched.
-pub(crate) fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (Vec<PathBuf>, OsString) {
+/// The first path that `fits`, of those that the service's program may be in the order of execvp(3). `fits` says of each whether it does,
+/// `false` for nothing there, or why it does not.
+pub(crate) fn search(
+    service: &Service,
+    environment: &BTreeMap<OsString, OsString>,
+    fits: impl Fn(&Path) -> Result<bool, String>,
+) -> Result<PathBuf, Error> {
+    let (candidates, searched) = candidates(&service.command[0], environment);
+    let mut unfit = None;
+    for path in candidates {
+        match fits(&path) {
+            Ok(true) => return Ok(path),
+            Ok(false) => {}
+            // A later directory may have one that fits.
+            Err(why) => unfit = unfit.or(Some(Error::ServiceNotExecutable { path, why })),
+        }
+    }
+    Err(unfit.unwrap_or_else(|| Error::ServiceNotFound { program: service.command[0].clone(), searched }))
+}
+
+/// The paths that `program` may be, and what is searched.
+fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (Vec<PathBuf>, OsString) {
     if program.as_bytes().contains(&b'/') {
         return (vec![program.into()], OsString::from("the image"));
     }
@@ -240,31 +260,21 @@ fn find(
     environment: &BTreeMap<OsString, OsString>,
     planned: impl Fn(&Path) -> bool,
 ) -> Result<Option<PathBuf>, Error> {
-    let (candidates, searched) = candidates(&service.command[0], environment);
-    let mut unfit = None;
-    for candidate in candidates {
-        if planned(&candidate) {
-            return Ok(None);
+    let found = search(service, environment, |path| {
+        if planned(path) {
+            return Ok(true);
         }
-        let why = match candidate.metadata() {
-            Ok(found) if found.is_dir() => "it is a directory; name a program in it".into(),
-            Ok(_) => match may_execute(&candidate) {
-                Ok(()) => match missing_interpreter(&candidate, &planned) {
-                    None => return Ok(Some(candidate)),
-                    Some(why) => why,
-                },
-                Err(errno) => why_not(errno, service.uid),
-            },
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            Err(_) => why_not(Errno::EACCES, service.uid),
-        };
-        // A later directory may have one that we may execute.
-        unfit = unfit.or(Some((candidate, why)));
-    }
-    Err(match unfit {
-        Some((path, why)) => Error::ServiceNotExecutable { path, why },
-        None => Error::ServiceNotFound { program: service.command[0].clone(), searched },
-    })
+        match path.metadata() {
+            Ok(found) if found.is_dir() => Err("it is a directory; name a program in it".into()),
+            Ok(_) => {
+                may_execute(path).map_err(|errno| why_not(errno, service.uid))?;
+                missing_interpreter(path, &planned).map_or(Ok(true), Err)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(_) => Err(why_not(Errno::EACCES, service.uid)),
+        }
+    })?;
+    Ok((!planned(&found)).then_some(found))
 }
 
 fn may_execute(path: &Path) -> Result<(), Errno> {
