@@ -16,7 +16,9 @@ use crate::manifest::SignalTarget;
 use crate::rehearsal;
 use crate::report::Format;
 use crate::signal::{Signal, no_such_signal};
+use crate::start;
 use crate::supervisor::{DEFAULT_GRACE, Manners};
+use crate::verdict::Request;
 use crate::verification;
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
@@ -89,6 +91,17 @@ pub(crate) struct Run {
     /// Run this instead of the manifest's command (CMD)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+impl From<Run> for start::Options {
+    fn from(run: Run) -> Self {
+        Self { request: request(run.manifest, run.state, run.pin, run.command), supervise: run.supervise }
+    }
+}
+
+/// What `run` is told, and so are the commands that say what it would do.
+fn request(manifest: ManifestOption, state: StateOption, pin: Option<Digest>, command: Vec<OsString>) -> Request {
+    Request { manifest: manifest.manifest, state_dir: state.state_dir, pin, command }
 }
 
 #[derive(Debug, Args)]
@@ -183,10 +196,7 @@ impl From<Check> for rehearsal::Options {
     fn from(check: Check) -> Self {
         Self {
             root: check.root.root,
-            manifest: check.manifest.manifest,
-            state_dir: check.state.state_dir,
-            pin: check.pin,
-            command: check.command,
+            request: request(check.manifest, check.state, check.pin, check.command),
             strict: check.strict,
         }
     }
@@ -226,13 +236,7 @@ pub(crate) struct Plan {
 
 impl From<Plan> for forecast::Options {
     fn from(plan: Plan) -> Self {
-        Self {
-            manifest: plan.manifest.manifest,
-            state_dir: plan.state.state_dir,
-            pin: plan.pin,
-            command: plan.command,
-            diff: plan.diff,
-        }
+        Self { request: request(plan.manifest, plan.state, plan.pin, plan.command), diff: plan.diff }
     }
 }
 

@@ -2,16 +2,15 @@
 //!
 //! Never does it, and never shows the content of a secret.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::accounts::Starter;
 use crate::configuration::Configuration;
 use crate::difference;
-use crate::digest::{Content, Digest};
+use crate::digest::Content;
 use crate::error::Error;
 use crate::inventory::Reach;
 use crate::log::PinStatus;
@@ -21,7 +20,7 @@ use crate::seal::Seal;
 use crate::source;
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
-use crate::verdict::{Action, Case, Note, Verdict};
+use crate::verdict::{Action, Case, Note, Request, Verdict};
 use crate::verify::{self, Comparison, Drift};
 
 /// Larger contents are not compared line by line.
@@ -30,49 +29,16 @@ const MAX_DIFF_BYTES: u64 = 1024 * 1024;
 /// What `plan` is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    pub(crate) manifest: PathBuf,
-    pub(crate) state_dir: PathBuf,
-    pub(crate) pin: Option<Digest>,
-    pub(crate) command: Vec<OsString>,
+    pub(crate) request: Request,
     /// Whether to show how contents differ.
     pub(crate) diff: bool,
-}
-
-/// What a start would do as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Start {
-    /// Install and seal.
-    Seal,
-    /// Install what an interrupted start began with, and seal.
-    Resume,
-    /// Run what is sealed.
-    Verify,
-    /// Run what is sealed, though the disk differs.
-    Warn,
-    /// Put back what is sealed, and run it.
-    Restore,
-    /// Not run anything.
-    Refuse,
-}
-
-impl Start {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Seal => "seal",
-            Self::Resume => "resume",
-            Self::Verify => "verify",
-            Self::Warn => "warn",
-            Self::Restore => "restore",
-            Self::Refuse => "refuse",
-        }
-    }
 }
 
 /// What a start would do. The order of the fields is that of the JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct Forecast {
-    start: Start,
+    /// `seal`, `resume` what was interrupted, `verify`, `warn` of drift and run all the same, `restore`, or `refuse`.
+    start: &'static str,
     digest: String,
     pin: &'static str,
     lock: &'static str,
@@ -112,8 +78,8 @@ pub(crate) fn forecast(options: &Options) -> Result<Forecast, Vec<Error>> {
     let root = Path::new("/");
     let tree = Tree::open(root).map_err(|source| Error::Root { path: root.into(), source })?;
     let starter = Starter::of_this_process()?;
-    let state = State::look(&tree, &options.state_dir, &starter)?;
-    match state.recorded(&options.manifest)? {
+    let state = State::look(&tree, &options.request.state_dir, &starter)?;
+    match state.recorded(&options.request.manifest)? {
         Recorded::Seal(seal) => later_start(options, &tree, &starter, &seal),
         Recorded::Nothing => first_start(options, &tree, &state, &starter, None),
         Recorded::Journal(interrupted) => first_start(options, &tree, &state, &starter, Some(interrupted)),
@@ -128,19 +94,21 @@ fn first_start(
     starter: &Starter,
     interrupted: Option<Interrupted>,
 ) -> Result<Forecast, Vec<Error>> {
-    let (Configuration { manifest, inventory, .. }, identities) =
-        Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
-    let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
+    let request = &options.request;
+    let (configuration, identities) = Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
+    let Configuration { manifest, inventory, .. } = &configuration;
+    let plan = Plan::new(manifest, inventory, &identities, &request.command)?;
+    let case = Case { tree, starter, plan: &plan, digest: configuration.digest(), request };
     let comparison = verify::comparison_from_installed(tree, &plan);
-    let (start, obstacles) = match case(options, tree, starter, &plan).first_start(state, interrupted) {
-        Err(errors) => (Start::Refuse, errors),
-        Ok(()) if interrupted.is_some() => (Start::Resume, Vec::new()),
-        Ok(()) => (Start::Seal, Vec::new()),
+    let (start, obstacles) = match case.first_start(state, interrupted) {
+        Err(errors) => ("refuse", errors),
+        Ok(()) if interrupted.is_some() => ("resume", Vec::new()),
+        Ok(()) => ("seal", Vec::new()),
     };
     Ok(Forecast {
         start,
-        digest: plan.digest.to_string(),
-        pin: PinStatus::of(options.pin, plan.digest).name(),
+        digest: case.digest.to_string(),
+        pin: PinStatus::of(request.pin, case.digest).name(),
         lock: plan.lock.name(),
         entries: steps(options, tree, &plan, &comparison, Actions::First),
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
@@ -150,11 +118,12 @@ fn first_start(
 }
 
 fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -> Result<Forecast, Vec<Error>> {
-    let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
+    let request = &options.request;
+    let plan = seal.plan()?;
     let comparison = verify::comparison(tree, &plan);
     let entries = steps(options, tree, &plan, &comparison, Actions::Later);
     let mut notes = Vec::new();
-    let mut command = &options.command;
+    let mut command = &request.command;
     if command.is_empty() && !seal.arguments.is_empty() {
         // Who asks beside the service (docker exec) does not repeat what the container was started with.
         command = &seal.arguments;
@@ -162,8 +131,9 @@ fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -
             "no command was given after --, so this is foretold for the sealed one; another, or none, is drift".into(),
         );
     }
-    let Verdict { note, action } = case(options, tree, starter, &plan).later_start(seal, command, || comparison);
-    let manifest = shown(&options.manifest);
+    let case = Case { tree, starter, plan: &plan, digest: seal.digest, request };
+    let Verdict { note, action } = case.later_start(seal, command, || comparison);
+    let manifest = shown(&request.manifest);
     notes.extend(note.map(|note| match note {
         Note::ManifestGone => format!("the manifest {manifest} is gone; the sealed one counts"),
         Note::ManifestChanged => format!(
@@ -172,24 +142,20 @@ fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -
     }));
     let lock = action.as_ref().map_or(plan.lock, |action| action.lock(plan.lock));
     let (start, obstacles) = match action {
-        Ok(Action::Verify) => (Start::Verify, Vec::new()),
-        Ok(Action::Warn(_)) => (Start::Warn, Vec::new()),
-        Ok(Action::Restore(_)) => (Start::Restore, Vec::new()),
-        Err(errors) => (Start::Refuse, errors),
+        Ok(Action::Verify) => ("verify", Vec::new()),
+        Ok(Action::Warn(_)) => ("warn", Vec::new()),
+        Ok(Action::Restore(_)) => ("restore", Vec::new()),
+        Err(errors) => ("refuse", errors),
     };
     Ok(Forecast {
         start,
-        digest: plan.digest.to_string(),
-        pin: PinStatus::of(options.pin, plan.digest).name(),
+        digest: case.digest.to_string(),
+        pin: PinStatus::of(request.pin, case.digest).name(),
         lock: lock.name(),
         entries,
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
         notes,
     })
-}
-
-fn case<'a>(options: &'a Options, tree: &'a Tree, starter: &'a Starter, plan: &'a Plan) -> Case<'a> {
-    Case { tree, starter, plan, manifest: &options.manifest, pin: options.pin }
 }
 
 /// What a difference means: work for a first start, drift for a later one.
@@ -312,7 +278,7 @@ impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = count(self.entries.len(), "entry", "entries");
         let changes = self.entries.iter().filter(|step| step.action != "keep").count();
-        writeln!(f, "{}: {entries}, {changes} of them not as they are to be", self.start.name())?;
+        writeln!(f, "{}: {entries}, {changes} of them not as they are to be", self.start)?;
         writeln!(f, "digest={} pin={} lock={}", self.digest, self.pin, self.lock)?;
         for Step { action, kind, path, differences, diff } in &self.entries {
             write!(f, "{action} {kind} {path}")?;

@@ -15,7 +15,6 @@ use crate::inventory::Reach;
 use crate::launch::Launched;
 use crate::log::Summary;
 use crate::report::Format;
-use crate::start::Options;
 
 mod access; // what the service's uid may do with a path
 mod accounts; // names to ids, without NSS
@@ -90,14 +89,7 @@ pub fn main() -> ExitCode {
 
 fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Error>> {
     log::install(run.log.log_format, run.log.log_level);
-    let options = Options {
-        manifest: run.manifest.manifest,
-        state_dir: run.state.state_dir,
-        pin: run.pin,
-        command: run.command,
-        supervise: run.supervise,
-    };
-    start::start(&options, &mut summary).inspect_err(|errors| {
+    start::start(&run.into(), &mut summary).inspect_err(|errors| {
         summary.log_refusal(errors);
         termination_log::write(errors);
     })

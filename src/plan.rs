@@ -29,7 +29,6 @@ pub(crate) const MAX_GROUPS: usize = 65_536;
 /// What a start is to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) digest: Digest,
     /// In byte order of destinations, so that a directory comes before what is in it.
     pub(crate) entries: Vec<Entry>,
     pub(crate) service: Service,
@@ -186,7 +185,6 @@ impl Plan {
         let service = planning.service(arguments);
         let entries = planning.entries(inventory);
         let plan = service.map(|service| Self {
-            digest: inventory.digest(manifest.text()),
             entries,
             lock: service.lock(identities.installer),
             service,
@@ -286,7 +284,6 @@ impl Planning<'_> {
             gid: identity.gid,
             groups: self.groups.clone(),
             credentials_unchanged: false,
-            // Without root the engine has set the environment up for the user that it started.
             login: Some(Login {
                 name: identity.name.clone(),
                 home: identity.home.clone(),

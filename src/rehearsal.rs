@@ -3,7 +3,6 @@
 //! Never writes, and does not stop at the first problem: where something cannot be resolved, what does not depend on it is looked at
 //! all the same.
 
-use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,6 @@ use crate::access;
 use crate::accounts::{Accounts, Identities, Starter};
 use crate::capability::CapabilitySet;
 use crate::configuration::Configuration;
-use crate::digest::Digest;
 use crate::error::{Error, exit_code};
 use crate::inventory::Reach;
 use crate::log::PinStatus;
@@ -22,17 +20,15 @@ use crate::preflight;
 use crate::report::{count, shown};
 use crate::state::{Recorded, State};
 use crate::tree::Tree;
+use crate::verdict::Request;
 
 /// What `check` is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// The container's root directory; `/` is our own, with all that is known of this process.
     pub(crate) root: PathBuf,
-    /// As this process sees it, whatever the root.
-    pub(crate) manifest: PathBuf,
-    pub(crate) state_dir: PathBuf,
-    pub(crate) pin: Option<Digest>,
-    pub(crate) command: Vec<OsString>,
+    /// Where the manifest is in the eyes of this process, whatever the root.
+    pub(crate) request: Request,
     /// Whether warnings are problems.
     pub(crate) strict: bool,
 }
@@ -166,19 +162,20 @@ impl Rehearsal {
         let starter = if here { Starter::of_this_process()? } else { root() };
         let state = self.state(options, tree, &starter);
         let reach = if here { Reach::All } else { Reach::BesideManifest };
-        let Configuration { manifest, inventory, unread, .. } = match Configuration::load(&options.manifest, reach) {
-            Ok(configuration) => configuration,
-            Err(errors) => {
-                self.fail(errors);
-                self.fail(state.and_then(|state| state.obstacle()));
-                return Ok(());
-            }
-        };
+        let Configuration { manifest, inventory, unread, .. } =
+            match Configuration::load(&options.request.manifest, reach) {
+                Ok(configuration) => configuration,
+                Err(errors) => {
+                    self.fail(errors);
+                    self.fail(state.and_then(|state| state.obstacle()));
+                    return Ok(());
+                }
+            };
         if unread.is_empty() {
             let digest = inventory.digest(manifest.text());
             self.digest = Some(digest.to_string());
-            self.pin = PinStatus::of(options.pin, digest).name();
-            self.fail(Error::not_pinned(options.pin, digest));
+            self.pin = PinStatus::of(options.request.pin, digest).name();
+            self.fail(Error::not_pinned(options.request.pin, digest));
         }
         for error in unread {
             match error {
@@ -199,14 +196,14 @@ impl Rehearsal {
             }
         };
         let plan = identities.and_then(|identities| {
-            let (plan, contradictions) = Plan::draft(&manifest, &inventory, &identities, &options.command);
+            let (plan, contradictions) = Plan::draft(&manifest, &inventory, &identities, &options.request.command);
             self.fail(contradictions);
             plan
         });
         let (Some(plan), Some(state)) = (plan, state) else { return Ok(()) };
         self.lock = Some(plan.lock.name());
         self.fail(if here {
-            preflight::first_start(tree, &plan, &state, &starter, &options.manifest)
+            preflight::first_start(tree, &plan, &state, &starter, &options.request.manifest)
         } else {
             preflight::first_start_elsewhere(tree, &plan, &state, mount_points_below(&options.root))
         });
@@ -218,15 +215,15 @@ impl Rehearsal {
 
     /// The state directory, and what is unusual about it.
     fn state<'t>(&mut self, options: &Options, tree: &'t Tree, starter: &Starter) -> Option<State<'t>> {
-        let state = match State::look(tree, &options.state_dir, starter) {
+        let state = match State::look(tree, &options.request.state_dir, starter) {
             Ok(state) => state,
             Err(error) => {
                 self.fail([error]);
                 return None;
             }
         };
-        let dir = shown(&options.state_dir);
-        match state.recorded(&options.manifest) {
+        let dir = shown(&options.request.state_dir);
+        match state.recorded(&options.request.manifest) {
             Ok(Recorded::Nothing) => {}
             Ok(Recorded::Journal(_)) => {
                 self.warn(Area::State, format!("a first start was interrupted here ({dir}); the next one resumes it"));

@@ -15,9 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::accounts::Identities;
 use crate::digest::{Content, Digest};
+use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Inventory, Kind, PathKey};
 use crate::manifest::Manifest;
+use crate::plan::Plan;
 
 /// The first word of a seal and the version of its format.
 const MAGIC: &str = "sealinit-seal-v1";
@@ -31,6 +33,8 @@ pub(crate) struct Seal {
     /// The command given after `--`; empty for none.
     pub(crate) arguments: Vec<OsString>,
     pub(crate) made: Made,
+    /// Of manifest and inventory, computed from them at this start.
+    pub(crate) digest: Digest,
 }
 
 /// Which sealinit sealed, and when: information, covered by no digest.
@@ -180,7 +184,7 @@ impl Seal {
             }
         };
         let body = serde_json::to_string(&Record {
-            digest: self.digest().to_string(),
+            digest: self.digest.to_string(),
             sealed_by: self.made.by.clone(),
             sealed_at: self.made.at,
             identities: self.identities.clone(),
@@ -236,20 +240,24 @@ impl Seal {
         let arguments: Option<Vec<OsString>> = record.arguments.into_iter().map(Bytes::into_os_string).collect();
         let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
         let made = Made { by: record.sealed_by, at: record.sealed_at };
-        let seal = Self { manifest, inventory, identities: record.identities, arguments, made };
+        let digest = inventory.digest(manifest.text());
+        let seal = Self { manifest, inventory, identities: record.identities, arguments, made, digest };
         seal.check_complete()?;
         if let Some(why) = seal.identities.contradiction(&seal.manifest) {
             return Err(contradiction(why));
         }
-        if seal.digest().to_string() != record.digest {
+        if seal.digest.to_string() != record.digest {
             return Err(contradiction("its digest is not what it recomputes to"));
         }
         Ok(seal)
     }
 
-    /// The digest of what was sealed, recomputed.
-    pub(crate) fn digest(&self) -> Digest {
-        self.inventory.digest(self.manifest.text())
+    /// What was sealed, resolved anew.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
+        Plan::new(&self.manifest, &self.inventory, &self.identities, &self.arguments)
     }
 
     /// Every destination of the manifest is in the inventory, and every destination in the inventory comes from the manifest.

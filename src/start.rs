@@ -11,8 +11,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 use tracing::Level;
@@ -30,21 +29,14 @@ use crate::plan::Plan;
 use crate::seal::{Made, Seal};
 use crate::state::{Interrupted, Recorded, State};
 use crate::tree::Tree;
-use crate::verdict::{Action, Case, Note, Verdict};
+use crate::verdict::{Action, Case, Note, Request, Verdict};
 use crate::verify::{self, Drift};
 use crate::{install, trial};
 
 /// What a start is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Where the manifest is.
-    pub(crate) manifest: PathBuf,
-    /// Where journal and seal are kept.
-    pub(crate) state_dir: PathBuf,
-    /// The only configuration that may be installed or run.
-    pub(crate) pin: Option<Digest>,
-    /// The command after `--`; empty for the manifest's.
-    pub(crate) command: Vec<OsString>,
+    pub(crate) request: Request,
     /// Supervise, whatever the manifest says.
     pub(crate) supervise: bool,
 }
@@ -76,7 +68,7 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched
     let starter = Starter::of_this_process()?;
     // What is installed has exactly the mode that it is given.
     let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };
-    let (Plan { mut service, .. }, sealed) = configure(options, &starter, inherited, summary)?;
+    let (Plan { mut service, .. }, sealed) = configure(&options.request, &starter, inherited, summary)?;
     if options.supervise {
         service.supervised.get_or_insert_default();
     }
@@ -85,25 +77,25 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched
 
 /// Has the configuration on disk and sealed, or verified against its seal.
 fn configure(
-    options: &Options,
+    request: &Request,
     starter: &Starter,
     inherited: Inherited,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install { path: "/".into(), source })?;
-    let state = State::open(&tree, &options.state_dir, starter)?;
-    match state.recorded(&options.manifest)? {
-        Recorded::Seal(seal) => later_start(options, &tree, &state, starter, &seal, summary),
+    let state = State::open(&tree, &request.state_dir, starter)?;
+    match state.recorded(&request.manifest)? {
+        Recorded::Seal(seal) => later_start(request, &tree, &state, starter, &seal, summary),
         Recorded::Journal(interrupted) => {
-            first_start(options, &tree, state, starter, inherited, Some(interrupted), summary)
+            first_start(request, &tree, state, starter, inherited, Some(interrupted), summary)
         }
-        Recorded::Nothing => first_start(options, &tree, state, starter, inherited, None, summary),
+        Recorded::Nothing => first_start(request, &tree, state, starter, inherited, None, summary),
     }
 }
 
 /// Installs and seals the configuration. `interrupted` is the journal of an earlier attempt.
 fn first_start(
-    options: &Options,
+    request: &Request,
     tree: &Tree,
     mut state: State<'_>,
     starter: &Starter,
@@ -112,13 +104,14 @@ fn first_start(
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     let (Configuration { manifest, inventory, held, .. }, identities) =
-        Configuration::load(&options.manifest, Reach::All)?.resolved(tree, starter)?;
-    identify(inventory.digest(manifest.text()), options.pin, summary);
-    let plan = Plan::new(&manifest, &inventory, &identities, &options.command)?;
+        Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
+    let digest = inventory.digest(manifest.text());
+    identify(digest, request.pin, summary);
+    let plan = Plan::new(&manifest, &inventory, &identities, &request.command)?;
     summary.entries = plan.entries.len();
-    case(options, tree, starter, &plan).first_start(&state, interrupted)?;
+    Case { tree, starter, plan: &plan, digest, request }.first_start(&state, interrupted)?;
 
-    state.write_journal(plan.digest)?;
+    state.write_journal(digest)?;
     let installed = install::install(tree, &plan, &held)?;
     if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed.kept)?.into_iter().next() {
         return Err(Error::NotInstalled(drift).into());
@@ -131,8 +124,8 @@ fn first_start(
             return Err(Error::NotInstalled(drift).into());
         }
     }
-    let arguments = options.command.clone();
-    state.write_seal(&Seal { manifest, inventory, identities, arguments, made: Made::now() })?;
+    let arguments = request.command.clone();
+    state.write_seal(&Seal { manifest, inventory, identities, arguments, made: Made::now(), digest })?;
     state.remove_journal();
     if state.is_volatile() {
         tracing::warn!(
@@ -145,20 +138,21 @@ fn first_start(
 
 /// Verifies what was sealed, and does what the sealed manifest says about a difference.
 fn later_start(
-    options: &Options,
+    request: &Request,
     tree: &Tree,
     state: &State<'_>,
     starter: &Starter,
     seal: &Seal,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
-    identify(seal.digest(), options.pin, summary);
-    let plan = Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments)?;
+    identify(seal.digest, request.pin, summary);
+    let plan = seal.plan()?;
     summary.entries = plan.entries.len();
     let compare = || verify::comparison(tree, &plan);
-    let Verdict { note, action } = case(options, tree, starter, &plan).later_start(seal, &options.command, compare);
+    let case = Case { tree, starter, plan: &plan, digest: seal.digest, request };
+    let Verdict { note, action } = case.later_start(seal, &request.command, compare);
     if note == Some(Note::ManifestChanged) {
-        log_manifest_change(&options.manifest);
+        log_manifest_change(&request.manifest);
     }
     let action = action?;
     let lock = action.lock(plan.lock);
@@ -177,11 +171,6 @@ fn later_start(
     state.remove_journal();
     summary.lock = lock;
     Ok((plan, Sealed { state: name }))
-}
-
-/// What is judged before anything is done.
-fn case<'a>(options: &'a Options, tree: &'a Tree, starter: &'a Starter, plan: &'a Plan) -> Case<'a> {
-    Case { tree, starter, plan, manifest: &options.manifest, pin: options.pin }
 }
 
 /// Has the summary say which configuration this is about, however the start ends.

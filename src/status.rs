@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::{Error, exit_code};
 use crate::inventory::{Kind, PathKey};
-use crate::plan::{Plan, What};
+use crate::plan::What;
 use crate::report::shown;
 use crate::seal::Seal;
 use crate::state::Recorded;
@@ -78,7 +78,7 @@ impl Status {
     }
 
     fn of(seal: &Seal) -> Self {
-        let plan = match Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments) {
+        let plan = match seal.plan() {
             Ok(plan) => plan,
             Err(errors) => {
                 let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -99,7 +99,7 @@ impl Status {
         });
         Self {
             state: "sealed",
-            digest: Some(plan.digest.to_string()),
+            digest: Some(seal.digest.to_string()),
             sealed_at: Some(utc(seal.made.at)),
             sealed_by: Some(seal.made.by.clone()),
             lock: Some(plan.lock.name()),

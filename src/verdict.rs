@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::accounts::Starter;
 use crate::digest::{Buffer, Content, Digest};
@@ -18,16 +18,27 @@ use crate::state::{Interrupted, State};
 use crate::tree::Tree;
 use crate::verify::{self, Comparison, Drift};
 
-/// What is judged: a plan, where it is to be, and what the start was told.
+/// What a start is told, and whoever foretells one.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Where the manifest is.
+    pub(crate) manifest: PathBuf,
+    /// Where journal and seal are kept.
+    pub(crate) state_dir: PathBuf,
+    /// The only configuration that may be installed or run.
+    pub(crate) pin: Option<Digest>,
+    /// The command after `--`; empty for the manifest's.
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What is judged: a plan, of which configuration it is, where it is to be, and what the start was told.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) starter: &'a Starter,
     pub(crate) plan: &'a Plan,
-    /// Where the manifest is mounted, if it still is.
-    pub(crate) manifest: &'a Path,
-    /// The only configuration that may be installed or run.
-    pub(crate) pin: Option<Digest>,
+    pub(crate) digest: Digest,
+    pub(crate) request: &'a Request,
 }
 
 /// What becomes of a later start.
@@ -74,12 +85,12 @@ impl Case<'_> {
     /// # Errors
     /// What refuses it. A configuration that is not the one that was meant is refused for that alone.
     pub(crate) fn first_start(&self, state: &State<'_>, interrupted: Option<Interrupted>) -> Result<(), Vec<Error>> {
-        let Self { tree, starter, plan, manifest, .. } = self;
+        let Self { tree, starter, plan, digest, request } = self;
         self.check_pin()?;
-        if let Some(error) = interrupted.and_then(|interrupted| interrupted.conflict(plan.digest, state.path())) {
+        if let Some(error) = interrupted.and_then(|interrupted| interrupted.conflict(*digest, state.path())) {
             return Err(error.into());
         }
-        none(preflight::first_start(tree, plan, state, starter, manifest))
+        none(preflight::first_start(tree, plan, state, starter, &request.manifest))
     }
 
     /// What a later start does with the plan of `seal`. `command` is what was given after `--`; `compare` looks at the disk, which
@@ -106,11 +117,12 @@ impl Case<'_> {
         let mut obstacles = seal.identities.service.unreachable(self.starter);
         obstacles.extend(preflight::later_start(self.plan, self.starter));
         none(obstacles)?;
-        match manifest::read(self.manifest) {
+        let path = &self.request.manifest;
+        match manifest::read(path) {
             Ok(bytes) if bytes == seal.manifest.text().as_bytes() => Ok(None),
             Err(Error::ManifestRead { source, .. }) if source.is_missing() => Ok(Some(Note::ManifestGone)),
             _ if self.plan.on_manifest_change == OnManifestChange::Refuse => {
-                Err(Error::ManifestChanged { path: self.manifest.to_owned() }.into())
+                Err(Error::ManifestChanged { path: path.clone() }.into())
             }
             _ => Ok(Some(Note::ManifestChanged)),
         }
@@ -124,7 +136,7 @@ impl Case<'_> {
             OnDrift::Refuse => Err(refusal(drifts)),
             // Whatever the manifest would put up with: a pinned configuration is the one that runs, and nobody but root replaces
             // what is sealed. That an entry itself became the service's is drift that it does put up with, and lock=partial says so.
-            OnDrift::Warn if self.pin.is_some() || drifts.iter().any(|drift| self.opens_lock(drift)) => {
+            OnDrift::Warn if self.request.pin.is_some() || drifts.iter().any(|drift| self.opens_lock(drift)) => {
                 Err(refusal(drifts))
             }
             OnDrift::Warn => Ok(Action::Warn(drifts)),
@@ -133,7 +145,7 @@ impl Case<'_> {
     }
 
     fn check_pin(&self) -> Result<(), Error> {
-        Error::not_pinned(self.pin, self.plan.digest).map_or(Ok(()), Err)
+        Error::not_pinned(self.request.pin, self.digest).map_or(Ok(()), Err)
     }
 
     /// Whether a difference lets others replace what is sealed, or hides whether they have.

@@ -12,7 +12,7 @@ use crate::accounts::Starter;
 use crate::digest::Digest;
 use crate::error::{Error, exit_code};
 use crate::log::PinStatus;
-use crate::plan::{Entry, Plan};
+use crate::plan::Entry;
 use crate::report::{count, shown};
 use crate::seal::Seal;
 use crate::state::{Recorded, State};
@@ -164,7 +164,7 @@ impl Verification {
     }
 
     fn of(tree: &Tree, seal: &Seal, pin: Option<Digest>) -> Self {
-        let plan = match Plan::new(&seal.manifest, &seal.inventory, &seal.identities, &seal.arguments) {
+        let plan = match seal.plan() {
             Ok(plan) => plan,
             Err(errors) => {
                 let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -176,12 +176,7 @@ impl Verification {
         let drifts = comparison.by_path().into_values().flatten();
         let mut unseen: Vec<String> = comparison.unseen.iter().map(ToString::to_string).collect();
         unseen.sort_unstable();
-        let digest = seal.digest();
-        let pin_status = PinStatus::of(pin, digest);
-        let error = match pin {
-            Some(expected) if expected != digest => Some(Error::Pin { expected, found: digest }.to_string()),
-            _ => None,
-        };
+        let error = Error::not_pinned(pin, seal.digest).map(|error| error.to_string());
         let (result, exit_code) = match comparison.unseen.iter().map(Error::exit_code).min() {
             _ if error.is_some() => (Outcome::Mismatch, exit_code::FOUND),
             _ if !comparison.drifts.is_empty() => (Outcome::Drift, exit_code::FOUND),
@@ -190,8 +185,8 @@ impl Verification {
         };
         Self {
             result,
-            digest: Some(digest.to_string()),
-            pin: pin_status.name(),
+            digest: Some(seal.digest.to_string()),
+            pin: PinStatus::of(pin, seal.digest).name(),
             lock: Some(plan.lock.name()),
             entries: plan.entries.len(),
             mutable: plan.entries.iter().filter(|entry| !Entry::is_verified(entry)).count(),
