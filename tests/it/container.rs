@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::engine::{Configuration, Container, Image, Volume, sealinit};
+use crate::sandbox::CAPABILITY_SETS;
 
 /// The uid and gid of www-data, on every Debian.
 const WWW_DATA: u32 = 33;
@@ -542,7 +543,7 @@ fn a_kept_capability_lets_nginx_have_port_80() {
         assert!(container.page("http://localhost/", &[]).contains(PAGE));
         let status = container.status();
         status.is_user(WWW_DATA, WWW_DATA);
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        for set in CAPABILITY_SETS {
             assert_eq!(status.get(set), "0000000000000400", "{set}");
         }
     }

@@ -65,6 +65,12 @@ pub(crate) fn strace<'a>(launch: Launch<'a>, options: &[&str]) -> Launch<'a> {
     launch.wrapper(["strace", "-D"]).wrapper(options)
 }
 
+/// A start that is killed on entry to the `nth` system call of this name.
+pub(crate) fn killed<'a>(sandbox: &'a Sandbox, call: &str, nth: usize) -> Launch<'a> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
+    strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject])
+}
+
 /// The system calls of a start up to the exec of the service, in order; `-y` has named the files.
 pub(crate) fn calls_of(sandbox: &Sandbox) -> Vec<String> {
     let traced = strace(sandbox.launch(), &["-y", "-s", "256", "-o", TRACE]).output();
@@ -225,6 +231,25 @@ pub(crate) fn needs_strace() -> Option<Sandbox> {
     Some(sandbox)
 }
 
+/// Has a first start killed at a system call: the service has not run, and what is there is sound between how it was before and how it will be
+/// after; if there is a seal, it is all there. Gives whether there is one.
+pub(crate) fn killed_first_start(
+    sandbox: &Sandbox,
+    (call, nth): (&str, usize),
+    at: &str,
+    (before, after): (&Tree, &Tree),
+) -> bool {
+    let killed = killed(sandbox, call, nth).output();
+    assert_eq!(String::from_utf8_lossy(&killed.stdout), "", "{at}: the service ran");
+    let now = sandbox.tree();
+    assert_sound(&now, before, after);
+    let sealed = sandbox.exists(SEAL);
+    if sealed {
+        after.assert_equals(&comparable(now.without(&[JOURNAL])));
+    }
+    sealed
+}
+
 /// Promise 3: a kill at any instant of the first start leaves no seal, and the next start repairs everything; or a seal that
 /// matches.
 #[test]
@@ -240,16 +265,7 @@ fn promise_3_a_first_start_can_be_killed_at_every_system_call() {
         let at = format!("killed on entry to {name} number {nth}");
         let sandbox = golden.another();
         image(&sandbox);
-        let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));
-        let killed = strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject]).output();
-        assert_eq!(String::from_utf8_lossy(&killed.stdout), "", "{at}: the service ran");
-        let now = sandbox.tree();
-        assert_sound(&now, &before, &after);
-        let sealed = sandbox.exists(SEAL);
-        if sealed {
-            after.assert_equals(&comparable(now.without(&[JOURNAL])));
-        }
-
+        let sealed = killed_first_start(&sandbox, (name, *nth), &at, (&before, &after));
         let next = sandbox.start().success();
         assert_eq!(next.stdout, "ran\n", "{at}");
         let expected = if sealed { &["verified"][..] } else { &["sealed", "resumed"] };
@@ -278,8 +294,7 @@ fn a_restoring_start_can_be_killed_at_every_system_call() {
         image(&sandbox);
         let _ = sandbox.start().success();
         tamper(&sandbox);
-        let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));
-        let killed = strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject]).output();
+        let killed = killed(&sandbox, name, *nth).output();
         assert_eq!(String::from_utf8_lossy(&killed.stdout), "", "{at}: the service ran");
         assert_sound(&comparable(sandbox.tree()), &before, &after);
 

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use crate::sandbox::CAPABILITY_SETS;
+
 /// On everything made here, so that what a killed run leaves behind can be found.
 const LABEL: &str = "sealinit.test";
 
@@ -592,7 +594,7 @@ impl Status {
     /// Asserts that no id, group or capability of root is left, nor a way back to them.
     pub(crate) fn is_without_privileges(&self, uid: u32, gid: u32) -> &Self {
         self.is_user(uid, gid);
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        for set in CAPABILITY_SETS {
             assert_eq!(self.get(set), "0000000000000000", "{set}");
         }
         self

@@ -7,10 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::running::{PROBE, Running, catchable, image, probe, status};
-use crate::sandbox::{Launch, Outcome, Sandbox, UserNamespace};
-
-const NONE: &str = "0000000000000000";
-const CAPABILITY_SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+use crate::sandbox::{CAPABILITY_SETS, EMPTY_SET, Launch, Outcome, Sandbox, UserNamespace};
 
 /// What a service says of itself, and no other line of it.
 const LOOK: [&str; 3] = ["sh", "-c", "cat /proc/self/status"];
@@ -322,7 +319,7 @@ fn a_user_is_a_name_or_an_id_with_groups() {
         assert_eq!(service.status("Gid"), [gid; 4].map(|gid: u32| gid.to_string()).join(" "), "{spec}");
         assert_eq!(service.status("Groups"), groups, "{spec}");
         for set in CAPABILITY_SETS {
-            assert_eq!(service.status(set), NONE, "{spec}: {set}");
+            assert_eq!(service.status(set), EMPTY_SET, "{spec}: {set}");
         }
         assert_eq!(service.status("NoNewPrivs"), "1", "{spec}");
         assert_eq!(service.stderr, "", "{spec}");
@@ -438,7 +435,7 @@ fn what_lacks_is_said_and_nothing_runs() {
         }
     }
     let service = as_user(&sandbox, "app", &LOOK).capabilities(&["setuid", "setgid"]).start().code(0);
-    assert_eq!(service.status("CapEff"), NONE);
+    assert_eq!(service.status("CapEff"), EMPTY_SET);
     assert_eq!(service.status("NoNewPrivs"), "1", "what the bounding set still holds cannot be gained");
 }
 
@@ -501,7 +498,7 @@ fn promise_4_nothing_of_root_is_left_for_a_bare_command() {
         .start()
         .code(1);
     for field in ["SigBlk", "SigIgn"] {
-        assert_eq!(service.status(field), NONE, "{field}");
+        assert_eq!(service.status(field), EMPTY_SET, "{field}");
     }
     assert!(service.stdout.ends_with("out\n0\n1\n2\n3\n"), "{service:?}");
     service.says("/proc/1/environ: Permission denied").never_says("secret");
@@ -518,7 +515,7 @@ fn the_init_itself_has_nothing_of_root() {
         assert_eq!(status(init, field), expected, "{field}");
     }
     for set in CAPABILITY_SETS {
-        assert_eq!(status(init, set), NONE, "{set}");
+        assert_eq!(status(init, set), EMPTY_SET, "{set}");
     }
     assert!(is_closed(init));
     running.signal(64);

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use crate::crash::{for_each, name_of, needs_strace};
-use crate::sandbox::{APP, CERTS, CONF, CONTENT, OTHER, SEAL, Sandbox, UserNamespace, has_program, one_file, skip};
+use crate::sandbox::{
+    APP, CAPABILITY_SETS, CERTS, CONF, CONTENT, OTHER, SEAL, Sandbox, UserNamespace, has_program, one_file, skip,
+};
 
 const STATUS: &[&str] = &["cat", "/proc/self/status"];
 
@@ -69,7 +71,7 @@ fn inheritable_and_ambient_capabilities_do_not_pass() {
         let given = ["setpriv", "--inh-caps=+net_raw,+chown,+setuid", "--ambient-caps=+net_raw,+chown,+setuid"];
         let service = sandbox.launch().wrapper(given).start().success();
         assert_eq!(service.state(), state);
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        for set in CAPABILITY_SETS {
             assert_eq!(service.status(set), "0000000000000000", "{set}");
         }
     }

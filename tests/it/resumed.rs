@@ -1,12 +1,9 @@
 //! Killed once, resumed, and killed again: at every system call of the second attempt too.
 
-use crate::crash::{assert_sound, calls_of, comparable, for_each, image, kill_points, name_of, needs_strace, strace};
-use crate::sandbox::{JOURNAL, Launch, SEAL, Sandbox};
-
-fn killed<'a>(sandbox: &'a Sandbox, call: &str, nth: usize) -> Launch<'a> {
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
-    strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject])
-}
+use crate::crash::{
+    calls_of, comparable, for_each, image, kill_points, killed, killed_first_start, name_of, needs_strace,
+};
+use crate::sandbox::{JOURNAL, SEAL, Sandbox};
 
 /// Promise 3, of a first start that was interrupted before: a crash loop makes progress or does no harm.
 #[test]
@@ -35,14 +32,7 @@ fn promise_3_a_resumed_start_can_be_killed_at_every_system_call() {
         let sandbox = golden.another();
         image(&sandbox);
         interrupt(&sandbox);
-        let output = killed(&sandbox, name, *nth).output();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{at}: the service ran");
-        let now = sandbox.tree();
-        assert_sound(&now, &before, &after);
-        let sealed = sandbox.exists(SEAL);
-        if sealed {
-            after.assert_equals(&comparable(now.without(&[JOURNAL])));
-        }
+        let sealed = killed_first_start(&sandbox, (name, *nth), &at, (&before, &after));
         let next = sandbox.start().success();
         assert_eq!(next.state(), if sealed { "verified" } else { "resumed" }, "{at}");
         after.assert_equals(&comparable(sandbox.tree()));

@@ -31,6 +31,12 @@ pub(crate) const OTHER: u32 = 1001;
 /// The gid of group `certs`, of which `app` is a member.
 pub(crate) const CERTS: u32 = 2000;
 
+/// The capability sets in `/proc/PID/status`.
+pub(crate) const CAPABILITY_SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+
+/// A set of capabilities or signals there that has none.
+pub(crate) const EMPTY_SET: &str = "0000000000000000";
+
 pub(crate) const MANIFEST: &str = "/etc/sealinit/manifest.json";
 pub(crate) const SEAL: &str = "/var/lib/sealinit/seal";
 pub(crate) const JOURNAL: &str = "/var/lib/sealinit/journal";
@@ -694,6 +700,22 @@ impl Outcome {
     pub(crate) fn summarised(&self, key: &str) -> String {
         let summary = self.summary();
         summary.get(key).unwrap_or_else(|| panic!("the summary has no {key}=\n{self:?}")).clone()
+    }
+
+    /// The service, which printed its `/proc/self/status`, is uid and gid 1000 alone, with nothing of root's.
+    #[track_caller]
+    pub(crate) fn has_nothing_of_root(&self) {
+        assert_eq!(self.status("Uid"), "1000 1000 1000 1000");
+        assert_eq!(self.status("Gid"), "1000 1000 1000 1000");
+        assert_eq!(self.status("Groups"), "1000");
+        for set in CAPABILITY_SETS {
+            assert_eq!(self.status(set), EMPTY_SET, "{set}");
+        }
+        assert_eq!(self.status("NoNewPrivs"), "1");
+        for set in ["SigBlk", "SigIgn"] {
+            assert_eq!(self.status(set), EMPTY_SET, "{set}");
+        }
+        assert_eq!(self.summarised("lock"), "full");
     }
 
     /// `state=` of the summary line.
