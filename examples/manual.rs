@@ -7,7 +7,9 @@ use std::{env, fs, io};
 use clap_complete::Shell;
 
 fn main() -> io::Result<()> {
-    let directory: PathBuf = env::args_os().nth(1).map_or_else(|| "target/manual".into(), Into::into);
+    let directory: PathBuf = env::args_os()
+        .nth(1)
+        .map_or_else(|| "target/manual".into(), Into::into);
     fs::create_dir_all(&directory)?;
     let mut command = sealinit::command_line();
     clap_mangen::generate_to(command.clone(), &directory)?;

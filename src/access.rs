@@ -42,11 +42,16 @@ pub(crate) fn may_execute(service: &Service, found: Attributes) -> bool {
 
 /// The first directory on the way to what is in `dir` that `service` may not enter.
 fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
-    dir.ancestry().find(|dir| !allows(service, dir.facts().attributes, EXECUTE))
+    dir.ancestry()
+        .find(|dir| !allows(service, dir.facts().attributes, EXECUTE))
 }
 
 /// What would keep `service` from being started below the root of `tree`; `planned` will be there by then.
-pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) -> bool) -> Vec<Error> {
+pub(crate) fn obstacles(
+    tree: &Tree,
+    service: &Service,
+    planned: impl Fn(&Path) -> bool,
+) -> Vec<Error> {
     let mut errors = Vec::new();
     let working_dir = service.working_dir.as_deref().unwrap_or(Path::new("/"));
     if !planned(working_dir) {
@@ -58,31 +63,56 @@ pub(crate) fn obstacles(tree: &Tree, service: &Service, planned: impl Fn(&Path) 
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         let path = working_dir.to_owned();
-        errors.extend(entered.err().map(|source| Error::WorkingDir { path, source }));
+        errors.extend(
+            entered
+                .err()
+                .map(|source| Error::WorkingDir { path, source }),
+        );
     }
     errors.extend(program(tree, service, working_dir, planned).err());
     errors
 }
 
 /// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
-fn program(tree: &Tree, service: &Service, working_dir: &Path, planned: impl Fn(&Path) -> bool) -> Result<(), Error> {
+fn program(
+    tree: &Tree,
+    service: &Service,
+    working_dir: &Path,
+    planned: impl Fn(&Path) -> bool,
+) -> Result<(), Error> {
     let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
-    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
+    environment.extend(
+        service
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.0.as_str().into())),
+    );
     let found = search(service, &environment, |path| {
         let path = working_dir.join(path);
-        if planned(&path) { Ok(true) } else { executable(tree, service, &path, &planned) }
+        if planned(&path) {
+            Ok(true)
+        } else {
+            executable(tree, service, &path, &planned)
+        }
     });
     found.map(drop)
 }
 
 /// Whether there is something at `path` that `service` may execute.
-fn executable(tree: &Tree, service: &Service, path: &Path, planned: impl Fn(&Path) -> bool) -> Result<bool, String> {
+fn executable(
+    tree: &Tree,
+    service: &Service,
+    path: &Path,
+    planned: impl Fn(&Path) -> bool,
+) -> Result<bool, String> {
     let (dir, name) = match tree.find(path) {
         Ok(Some(found)) => found,
         Ok(None) | Err(TreeError::NotDirectory { .. }) => return Ok(false),
         Err(error) => return Err(error.to_string()),
     };
-    let Some(facts) = dir.look(&name).map_err(|error| error.to_string())? else { return Ok(false) };
+    let Some(facts) = dir.look(&name).map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
     match facts.kind {
         FileKind::File => {}
         FileKind::Directory => return Err("it is a directory; name a program in it".into()),
@@ -92,7 +122,9 @@ fn executable(tree: &Tree, service: &Service, path: &Path, planned: impl Fn(&Pat
         return Err(why_not(Errno::EACCES, service.uid));
     }
     // What we cannot read says nothing.
-    let Ok(Some((program, _))) = dir.open_file(&name) else { return Ok(true) };
+    let Ok(Some((program, _))) = dir.open_file(&name) else {
+        return Ok(true);
+    };
     let is_missing = |interpreter: &Path| {
         !planned(interpreter)
             && match tree.find(interpreter) {
@@ -116,13 +148,24 @@ pub(crate) struct Unreadable {
 
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { dest, closed, attributes: Attributes { uid, gid, mode }, more } = self;
+        let Self {
+            dest,
+            closed,
+            attributes: Attributes { uid, gid, mode },
+            more,
+        } = self;
         write!(f, "the service could not read {}", escaped(dest))?;
         if *more > 0 {
             write!(f, " and {more} more")?;
         }
-        write!(f, ": {} is closed to it (mode {mode:04o}, owner {uid}:{gid}); ", escaped(closed))?;
-        f.write_str("give it to the service's group and open it for that, if the service is to read it")
+        write!(
+            f,
+            ": {} is closed to it (mode {mode:04o}, owner {uid}:{gid}); ",
+            escaped(closed)
+        )?;
+        f.write_str(
+            "give it to the service's group and open it for that, if the service is to read it",
+        )
     }
 }
 
@@ -137,12 +180,23 @@ pub(crate) fn unreadable(tree: &Tree, plan: &Plan) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut told: BTreeSet<PathBuf> = BTreeSet::new();
     for entry in &plan.entries {
-        let What::File(file) = &entry.what else { continue };
-        let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest)
-            .or_else(|| (!allows(&plan.service, file.attributes, READ)).then(|| (entry.dest.clone(), file.attributes)));
-        let Some((closed, attributes)) = blocked else { continue };
+        let What::File(file) = &entry.what else {
+            continue;
+        };
+        let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest).or_else(|| {
+            (!allows(&plan.service, file.attributes, READ))
+                .then(|| (entry.dest.clone(), file.attributes))
+        });
+        let Some((closed, attributes)) = blocked else {
+            continue;
+        };
         if told.insert(closed.clone()) {
-            found.push(Unreadable { dest: entry.dest.clone(), closed, attributes, more: 0 });
+            found.push(Unreadable {
+                dest: entry.dest.clone(),
+                closed,
+                attributes,
+                more: 0,
+            });
         } else if let Some(first) = found.iter_mut().find(|first| first.closed == closed) {
             first.more += 1;
         }
@@ -166,10 +220,15 @@ fn blocked_on_the_way(
             }
             continue;
         }
-        let Ok(dir): Result<Rc<Dir>, _> = tree.dir(path) else { continue };
+        let Ok(dir): Result<Rc<Dir>, _> = tree.dir(path) else {
+            continue;
+        };
         // Where links lead through another place, what is there counts as well.
         let mut way = dir.ancestry().map(|dir| {
-            let attributes = planned.get(dir.path()).copied().unwrap_or(dir.facts().attributes);
+            let attributes = planned
+                .get(dir.path())
+                .copied()
+                .unwrap_or(dir.facts().attributes);
             (dir.path().to_owned(), attributes)
         });
         if let Some(found) = way.find(|(_, attributes)| !enters(*attributes)) {

@@ -51,10 +51,16 @@ impl Accounts {
     pub(crate) fn load(tree: &Tree) -> Result<Self, Error> {
         let read = |path: &str| {
             let read = tree.read(path.as_ref(), MAX_BYTES);
-            let bytes = read.map_err(|source| Error::AccountsRead { path: path.into(), source })?;
+            let bytes = read.map_err(|source| Error::AccountsRead {
+                path: path.into(),
+                source,
+            })?;
             Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
         };
-        Ok(Self { users: parse_passwd(&read("/etc/passwd")?), groups: parse_group(&read("/etc/group")?) })
+        Ok(Self {
+            users: parse_passwd(&read("/etc/passwd")?),
+            groups: parse_group(&read("/etc/group")?),
+        })
     }
 
     // First match wins in all of these, as in the C library.
@@ -68,14 +74,21 @@ impl Accounts {
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        self.groups.iter().find(|group| group.name == name).map(|group| group.gid)
+        self.groups
+            .iter()
+            .find(|group| group.name == name)
+            .map(|group| group.gid)
     }
 
     /// Who `spec` means. Like Docker, and unlike a manifest, a user without a group brings the memberships of `/etc/group`.
     ///
     /// # Errors
     /// Every name that is unknown, and an identity that `starter` cannot become.
-    pub(crate) fn identity(&self, spec: &UserSpec, starter: &Starter) -> Result<ServiceIdentity, Vec<Error>> {
+    pub(crate) fn identity(
+        &self,
+        spec: &UserSpec,
+        starter: &Starter,
+    ) -> Result<ServiceIdentity, Vec<Error>> {
         let mut errors = Vec::new();
         let user = match &spec.user {
             Account::Name(name) => self.user(name).cloned(),
@@ -105,7 +118,8 @@ impl Accounts {
             (Some(gid), _) => gid,
             (None, Some(user)) => {
                 // Without root the engine chose the groups, and they stay.
-                let is_member = |group: &&Group| starter.is_root() && group.members.contains(&user.name);
+                let is_member =
+                    |group: &&Group| starter.is_root() && group.members.contains(&user.name);
                 supplementary.extend(self.groups.iter().filter(is_member).map(|group| group.gid));
                 Some(user.gid)
             }
@@ -116,19 +130,43 @@ impl Accounts {
                 None
             }
         };
-        let (Some(gid), true) = (gid, errors.is_empty()) else { return Err(errors) };
+        let (Some(gid), true) = (gid, errors.is_empty()) else {
+            return Err(errors);
+        };
         let (name, home) = user.map(|user| (user.name, user.home)).unzip();
-        let identity = ServiceIdentity { uid, gid, supplementary, name, home };
+        let identity = ServiceIdentity {
+            uid,
+            gid,
+            supplementary,
+            name,
+            home,
+        };
         let unreachable = identity.unreachable(starter);
-        if unreachable.is_empty() { Ok(identity) } else { Err(unreachable) }
+        if unreachable.is_empty() {
+            Ok(identity)
+        } else {
+            Err(unreachable)
+        }
     }
 
     fn unknown_user(&self, at: String, name: &str) -> Error {
-        unknown(at, "user", "/etc/passwd", name, self.users.iter().map(|user| user.name.as_str()))
+        unknown(
+            at,
+            "user",
+            "/etc/passwd",
+            name,
+            self.users.iter().map(|user| user.name.as_str()),
+        )
     }
 
     fn unknown_group(&self, at: String, name: &str) -> Error {
-        unknown(at, "group", "/etc/group", name, self.groups.iter().map(|group| group.name.as_str()))
+        unknown(
+            at,
+            "group",
+            "/etc/group",
+            name,
+            self.groups.iter().map(|group| group.name.as_str()),
+        )
     }
 }
 
@@ -136,8 +174,15 @@ impl Accounts {
 fn parse_passwd(text: &str) -> Vec<User> {
     let parse = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, _] = fields[..] else { return None };
-        Some(User { name: account_name(name)?, uid: parse_id(uid)?, gid: parse_id(gid)?, home: home.into() })
+        let [name, _, uid, gid, _, home, _] = fields[..] else {
+            return None;
+        };
+        Some(User {
+            name: account_name(name)?,
+            uid: parse_id(uid)?,
+            gid: parse_id(gid)?,
+            home: home.into(),
+        })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -146,9 +191,19 @@ fn parse_passwd(text: &str) -> Vec<User> {
 fn parse_group(text: &str) -> Vec<Group> {
     let parse = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, members] = fields[..] else { return None };
-        let members = members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
-        Some(Group { name: account_name(name)?, gid: parse_id(gid)?, members })
+        let [name, _, gid, members] = fields[..] else {
+            return None;
+        };
+        let members = members
+            .split(',')
+            .filter(|member| !member.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Some(Group {
+            name: account_name(name)?,
+            gid: parse_id(gid)?,
+            members,
+        })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -161,7 +216,10 @@ fn account_name(name: &str) -> Option<String> {
 /// Digits only: `u32::from_str` takes a leading `+`, and `4294967295` is `(uid_t) -1`, "unchanged".
 pub(crate) fn parse_id(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|id| *id != u32::MAX)
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|id| *id != u32::MAX)
 }
 
 /// How this process was started: what it may do is decided by this, and what it may not do is refused.
@@ -184,7 +242,11 @@ impl Starter {
         Ok(Self {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
-            groups: getgroups().map_err(failed("getgroups"))?.iter().map(|gid| gid.as_raw()).collect(),
+            groups: getgroups()
+                .map_err(failed("getgroups"))?
+                .iter()
+                .map(|gid| gid.as_raw())
+                .collect(),
             capabilities: sys::capabilities().map_err(failed("capget"))?.effective,
         })
     }
@@ -196,7 +258,8 @@ impl Starter {
     /// Whether these and no others are the supplementary groups.
     pub(crate) fn has_groups(&self, groups: &BTreeSet<u32>) -> bool {
         let own = &self.groups;
-        own.iter().all(|group| groups.contains(group)) && groups.iter().all(|group| own.contains(group))
+        own.iter().all(|group| groups.contains(group))
+            && groups.iter().all(|group| own.contains(group))
     }
 }
 
@@ -228,7 +291,11 @@ impl Identities {
     ///
     /// # Errors
     /// Every name that is unknown, and a service user that `starter` cannot become.
-    pub(crate) fn resolve(manifest: &Manifest, accounts: &Accounts, starter: &Starter) -> Result<Self, Vec<Error>> {
+    pub(crate) fn resolve(
+        manifest: &Manifest,
+        accounts: &Accounts,
+        starter: &Starter,
+    ) -> Result<Self, Vec<Error>> {
         match Self::draft(manifest, accounts, starter) {
             (Some(identities), errors) if errors.is_empty() => Ok(identities),
             (_, errors) => Err(errors),
@@ -236,19 +303,45 @@ impl Identities {
     }
 
     /// As [`Self::resolve`], and what could be resolved where not everything could: nothing where it is not known who the service is.
-    pub(crate) fn draft(manifest: &Manifest, accounts: &Accounts, starter: &Starter) -> (Option<Self>, Vec<Error>) {
-        let mut resolver =
-            Resolver { manifest, accounts, users: BTreeMap::new(), groups: BTreeMap::new(), errors: vec![] };
+    pub(crate) fn draft(
+        manifest: &Manifest,
+        accounts: &Accounts,
+        starter: &Starter,
+    ) -> (Option<Self>, Vec<Error>) {
+        let mut resolver = Resolver {
+            manifest,
+            accounts,
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            errors: vec![],
+        };
         let service = resolver.service(starter);
         for (index, file) in manifest.document.files.iter().enumerate() {
-            resolver.owners(&format!("$.files[{index}]"), file.owner.as_ref(), file.group.as_ref());
+            resolver.owners(
+                &format!("$.files[{index}]"),
+                file.owner.as_ref(),
+                file.group.as_ref(),
+            );
         }
         for (index, directory) in manifest.document.directories.iter().enumerate() {
             let (owner, group) = (directory.owner.as_ref(), directory.group.as_ref());
             resolver.owners(&format!("$.directories[{index}]"), owner, group);
         }
-        let Resolver { users, groups, errors, .. } = resolver;
-        (service.map(|service| Self { installer: starter.uid, service, users, groups }), errors)
+        let Resolver {
+            users,
+            groups,
+            errors,
+            ..
+        } = resolver;
+        (
+            service.map(|service| Self {
+                installer: starter.uid,
+                service,
+                users,
+                groups,
+            }),
+            errors,
+        )
     }
 
     /// What in these identities, read from a seal, is not what `manifest` says. A name cannot be checked this way; an id, and that root
@@ -259,7 +352,10 @@ impl Identities {
         if self.service.uid == 0 && !service.allow_root {
             return Some("the service's uid is 0, and its manifest does not allow root");
         }
-        if differs(service.user.as_ref().map(|user| &user.value), self.service.uid) {
+        if differs(
+            service.user.as_ref().map(|user| &user.value),
+            self.service.uid,
+        ) {
             return Some("the service's uid is not that of its manifest");
         }
         if differs(service.group.as_ref(), self.service.gid) {
@@ -268,15 +364,30 @@ impl Identities {
         let supplementary = &self.service.supplementary;
         let given = &service.supplementary_groups;
         if supplementary.len() != given.len()
-            || given.iter().zip(supplementary).any(|(group, id)| differs(Some(group), *id))
+            || given
+                .iter()
+                .zip(supplementary)
+                .any(|(group, id)| differs(Some(group), *id))
         {
             return Some("the service's groups are not those of its manifest");
         }
-        let files = manifest.document.files.iter().map(|file| (&file.owner, &file.group));
-        let directories = manifest.document.directories.iter().map(|directory| (&directory.owner, &directory.group));
+        let files = manifest
+            .document
+            .files
+            .iter()
+            .map(|file| (&file.owner, &file.group));
+        let directories = manifest
+            .document
+            .directories
+            .iter()
+            .map(|directory| (&directory.owner, &directory.group));
         let unknown = |(owner, group): (&Option<Account>, &Option<Account>)| {
-            owner.as_ref().is_some_and(|owner| self.uid(owner).is_none())
-                || group.as_ref().is_some_and(|group| self.gid(group).is_none())
+            owner
+                .as_ref()
+                .is_some_and(|owner| self.uid(owner).is_none())
+                || group
+                    .as_ref()
+                    .is_some_and(|group| self.gid(group).is_none())
         };
         if files.chain(directories).any(unknown) {
             return Some("a name in its manifest has no id");
@@ -317,12 +428,15 @@ impl Resolver<'_> {
     }
 
     fn uid(&mut self, at: &str, account: &Account) -> Option<u32> {
-        let Account::Name(name) = account else { return id_of(account) };
+        let Account::Name(name) = account else {
+            return id_of(account);
+        };
         let uid = self.accounts.user(name).map(|user| user.uid);
         match uid {
             Some(uid) => self.users.insert(name.clone(), uid),
             None => {
-                self.errors.push(self.accounts.unknown_user(self.place(at), name));
+                self.errors
+                    .push(self.accounts.unknown_user(self.place(at), name));
                 None
             }
         };
@@ -330,12 +444,15 @@ impl Resolver<'_> {
     }
 
     fn gid(&mut self, at: &str, account: &Account) -> Option<u32> {
-        let Account::Name(name) = account else { return id_of(account) };
+        let Account::Name(name) = account else {
+            return id_of(account);
+        };
         let gid = self.accounts.group(name);
         match gid {
             Some(gid) => self.groups.insert(name.clone(), gid),
             None => {
-                self.errors.push(self.accounts.unknown_group(self.place(at), name));
+                self.errors
+                    .push(self.accounts.unknown_group(self.place(at), name));
                 None
             }
         };
@@ -354,8 +471,13 @@ impl Resolver<'_> {
             Some(user) => self.uid("$.service.user", &user.value),
             None if !starter.is_root() => Some(starter.uid),
             None => {
-                let message = "missing key \"user\"; only a start without root can do without it".into();
-                self.errors.push(self.manifest.problem(service.offset, "$.service".into(), message));
+                let message =
+                    "missing key \"user\"; only a start without root can do without it".into();
+                self.errors.push(self.manifest.problem(
+                    service.offset,
+                    "$.service".into(),
+                    message,
+                ));
                 None
             }
         };
@@ -376,7 +498,13 @@ impl Resolver<'_> {
                 Some(user) => Some(user.gid),
                 // That the user is unknown has been said.
                 None if uid.is_none()
-                    || matches!(&service.value.user, Some(Located { value: Account::Name(_), .. })) =>
+                    || matches!(
+                        &service.value.user,
+                        Some(Located {
+                            value: Account::Name(_),
+                            ..
+                        })
+                    ) =>
                 {
                     None
                 }
@@ -385,14 +513,19 @@ impl Resolver<'_> {
                         "uid {} is not in /etc/passwd and so has no primary group; add \"group\"",
                         uid.unwrap_or_default()
                     );
-                    self.errors.push(self.manifest.problem(service.offset, "$.service".into(), message));
+                    self.errors.push(self.manifest.problem(
+                        service.offset,
+                        "$.service".into(),
+                        message,
+                    ));
                     None
                 }
             },
         };
         let groups = service.value.supplementary_groups.iter().enumerate();
-        let supplementary: Vec<Option<u32>> =
-            groups.map(|(i, group)| self.gid(&format!("$.service.supplementary_groups[{i}]"), group)).collect();
+        let supplementary: Vec<Option<u32>> = groups
+            .map(|(i, group)| self.gid(&format!("$.service.supplementary_groups[{i}]"), group))
+            .collect();
         let uid = uid?;
         let identity = ServiceIdentity {
             uid,
@@ -402,9 +535,18 @@ impl Resolver<'_> {
             home: user.map(|user| user.home),
         };
         if uid == 0 && !service.value.allow_root {
-            let offset = service.value.user.as_ref().map_or(service.offset, |user| user.offset);
-            let message = "the service would run as root; name another user, or add \"allow_root\": true".into();
-            self.errors.push(self.manifest.problem(offset, "$.service.user".into(), message));
+            let offset = service
+                .value
+                .user
+                .as_ref()
+                .map_or(service.offset, |user| user.offset);
+            let message =
+                "the service would run as root; name another user, or add \"allow_root\": true"
+                    .into();
+            self.errors.push(
+                self.manifest
+                    .problem(offset, "$.service.user".into(), message),
+            );
         }
         self.errors.extend(identity.unreachable(starter));
         Some(identity)
@@ -419,10 +561,18 @@ impl ServiceIdentity {
         }
         let mut errors = Vec::new();
         if self.uid != starter.uid {
-            errors.push(Error::NotRoot { what: "user", wanted: self.uid, is: starter.uid });
+            errors.push(Error::NotRoot {
+                what: "user",
+                wanted: self.uid,
+                is: starter.uid,
+            });
         }
         if self.gid != starter.gid {
-            errors.push(Error::NotRoot { what: "group", wanted: self.gid, is: starter.gid });
+            errors.push(Error::NotRoot {
+                what: "group",
+                wanted: self.gid,
+                is: starter.gid,
+            });
         }
         for gid in &self.supplementary {
             if *gid != starter.gid && !starter.groups.contains(gid) {
@@ -447,7 +597,13 @@ fn unknown<'a>(
         Some(near) => format!("did you mean \"{}\"? Otherwise {remedy}", escaped(near)),
         None => remedy.into(),
     };
-    Error::UnknownAccount { at, what, name: name.into(), file, hint }
+    Error::UnknownAccount {
+        at,
+        what,
+        name: name.into(),
+        file,
+        hint,
+    }
 }
 
 fn id_of(account: &Account) -> Option<u32> {
@@ -482,12 +638,24 @@ mod tests {
     fn lines_that_are_not_sound_are_skipped_and_the_first_match_wins() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\n\n# note\n+nis::1:1:::\nshort:x:1\n:x:5:5::/:/\nminus:x:-1:0::/:/\n\
                       app:x:1000:1000::/home/app:/bin/sh\napp:x:0:0::/root:/bin/sh\ntoor:x:0:0::/toor:/bin/sh\n";
-        let accounts =
-            Accounts { users: parse_passwd(passwd), groups: parse_group("root:x:0:\nbad:x::\napp:x:1000:a,b\n") };
-        let names: Vec<&str> = accounts.users.iter().map(|user| user.name.as_str()).collect();
+        let accounts = Accounts {
+            users: parse_passwd(passwd),
+            groups: parse_group("root:x:0:\nbad:x::\napp:x:1000:a,b\n"),
+        };
+        let names: Vec<&str> = accounts
+            .users
+            .iter()
+            .map(|user| user.name.as_str())
+            .collect();
         assert_eq!(names, ["root", "app", "app", "toor"]);
         assert_eq!(accounts.user("app").map(|user| user.uid), Some(1000));
-        assert_eq!(accounts.user_by_id(0).map(|user| user.name.as_str()), Some("root"));
-        assert_eq!((accounts.group("app"), accounts.group("bad")), (Some(1000), None));
+        assert_eq!(
+            accounts.user_by_id(0).map(|user| user.name.as_str()),
+            Some("root")
+        );
+        assert_eq!(
+            (accounts.group("app"), accounts.group("bad")),
+            (Some(1000), None)
+        );
     }
 }

@@ -21,12 +21,20 @@ impl ActingAs {
         (uid != 0 && geteuid().is_root()).then(|| {
             // The gid first: with the uid go the capabilities that changing the gid needs.
             let gid = setfsgid(Gid::from_raw(gid));
-            Self { uid: setfsuid(Uid::from_raw(uid)), gid, groups: None }
+            Self {
+                uid: setfsuid(Uid::from_raw(uid)),
+                gid,
+                groups: None,
+            }
         })
     }
 
     /// Acts as a whole identity, supplementary groups included as far as they may be set.
-    pub(crate) fn identity(uid: u32, gid: u32, groups: impl IntoIterator<Item = u32>) -> Option<Self> {
+    pub(crate) fn identity(
+        uid: u32,
+        gid: u32,
+        groups: impl IntoIterator<Item = u32>,
+    ) -> Option<Self> {
         let before = getgroups().ok()?;
         let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
         let changed = geteuid().is_root() && setgroups(&groups).is_ok();

@@ -20,15 +20,23 @@ fn main() -> io::Result<()> {
     writeln!(cargo, "cargo::rerun-if-changed=src/build.rs")?;
     let is = |variable: &str, value: &str| env::var(variable).is_ok_and(|found| found == value);
     // Debuggers and profilers read the tables, too.
-    let shipped = is("PROFILE", "release") && is("DEBUG", "false") && is("CARGO_CFG_TARGET_OS", "linux");
+    let shipped =
+        is("PROFILE", "release") && is("DEBUG", "false") && is("CARGO_CFG_TARGET_OS", "linux");
     // Not every linker knows such a script; the one that comes with Rust does, and so does that of the GNU binutils.
     let rustflags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let known_linker = env::var_os("RUSTC_LINKER").is_none() && !rustflags.contains("fuse-ld");
     if let (true, true, Some(directory)) = (shipped, known_linker, env::var_os("OUT_DIR")) {
         let script = Path::new(&directory).join("release.ld");
         fs::write(&script, SCRIPT)?;
-        writeln!(cargo, "cargo::rustc-link-arg-bin=sealinit=-Wl,--no-eh-frame-hdr")?;
-        writeln!(cargo, "cargo::rustc-link-arg-bin=sealinit=-T{}", script.display())?;
+        writeln!(
+            cargo,
+            "cargo::rustc-link-arg-bin=sealinit=-Wl,--no-eh-frame-hdr"
+        )?;
+        writeln!(
+            cargo,
+            "cargo::rustc-link-arg-bin=sealinit=-T{}",
+            script.display()
+        )?;
     }
     Ok(())
 }

@@ -105,7 +105,9 @@ impl FromJson for Capability {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        let names = NAMES.iter().flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
+        let names = NAMES
+            .iter()
+            .flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
         serde_json::json!({"enum": names.collect::<Vec<_>>()})
     }
 }
@@ -144,18 +146,26 @@ impl CapabilitySet {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Capability> {
-        (0..64).map(Capability).filter(move |capability| self.contains(*capability))
+        (0..64)
+            .map(Capability)
+            .filter(move |capability| self.contains(*capability))
     }
 
     /// Whether who holds this set can get around file permissions.
     pub(crate) fn unlocks_files(self) -> bool {
-        Self::UNLOCKING.into_iter().any(|capability| self.contains(capability))
+        Self::UNLOCKING
+            .into_iter()
+            .any(|capability| self.contains(capability))
     }
 }
 
 impl FromIterator<Capability> for CapabilitySet {
     fn from_iter<I: IntoIterator<Item = Capability>>(capabilities: I) -> Self {
-        Self(capabilities.into_iter().fold(0, |set, capability| set | 1 << capability.0))
+        Self(
+            capabilities
+                .into_iter()
+                .fold(0, |set, capability| set | 1 << capability.0),
+        )
     }
 }
 
@@ -193,7 +203,12 @@ mod tests {
         ] {
             assert_eq!(capability.to_string(), name);
         }
-        let set: CapabilitySet = [Capability::CHOWN, Capability::SETPCAP].into_iter().collect();
-        assert_eq!((set.0, set.to_string().as_str()), (0x101, "CAP_CHOWN, CAP_SETPCAP"));
+        let set: CapabilitySet = [Capability::CHOWN, Capability::SETPCAP]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            (set.0, set.to_string().as_str()),
+            (0x101, "CAP_CHOWN, CAP_SETPCAP")
+        );
     }
 }

@@ -81,7 +81,12 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) state: StateOption,
     /// Install and run only the configuration with this digest
-    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "sha256:HEX",
+        env = "SEALINIT_PIN",
+        hide_env_values = true
+    )]
     pub(crate) pin: Option<Digest>,
     /// Stay as PID 1 and supervise the service, whatever the manifest says
     #[arg(long)]
@@ -95,13 +100,26 @@ pub(crate) struct Run {
 
 impl From<Run> for start::Options {
     fn from(run: Run) -> Self {
-        Self { request: request(run.manifest, run.state, run.pin, run.command), supervise: run.supervise }
+        Self {
+            request: request(run.manifest, run.state, run.pin, run.command),
+            supervise: run.supervise,
+        }
     }
 }
 
 /// What `run` is told, and so are the commands that say what it would do.
-fn request(manifest: ManifestOption, state: StateOption, pin: Option<Digest>, command: Vec<OsString>) -> Request {
-    Request { manifest: manifest.manifest, state_dir: state.state_dir, pin, command }
+fn request(
+    manifest: ManifestOption,
+    state: StateOption,
+    pin: Option<Digest>,
+    command: Vec<OsString>,
+) -> Request {
+    Request {
+        manifest: manifest.manifest,
+        state_dir: state.state_dir,
+        pin,
+        command,
+    }
 }
 
 #[derive(Debug, Args)]
@@ -136,15 +154,28 @@ impl From<Init> for init::Options {
             expected_exit: init.expected_exit.into_iter().collect(),
             grace: Duration::from_secs(init.stop_grace.into()),
         };
-        Self { user: init.user, manners, command: init.command }
+        Self {
+            user: init.user,
+            manners,
+            command: init.command,
+        }
     }
 }
 
 /// `FROM=TO`, or `FROM=` for a signal that is not passed on.
 fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
-    let (from, to) = text.split_once('=').ok_or("write FROM=TO, such as TERM=QUIT")?;
+    let (from, to) = text
+        .split_once('=')
+        .ok_or("write FROM=TO, such as TERM=QUIT")?;
     let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
-    Ok((signal(from)?, if to.is_empty() { None } else { Some(signal(to)?) }))
+    Ok((
+        signal(from)?,
+        if to.is_empty() {
+            None
+        } else {
+            Some(signal(to)?)
+        },
+    ))
 }
 
 #[derive(Debug, Args)]
@@ -154,7 +185,12 @@ pub(crate) struct Verify {
     #[command(flatten)]
     state: StateOption,
     /// The digest that must have been sealed
-    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "sha256:HEX",
+        env = "SEALINIT_PIN",
+        hide_env_values = true
+    )]
     pin: Option<Digest>,
     #[command(flatten)]
     pub(crate) report: ReportOption,
@@ -164,7 +200,11 @@ pub(crate) struct Verify {
 
 impl From<Verify> for verification::Options {
     fn from(verify: Verify) -> Self {
-        Self { root: verify.root.root, state_dir: verify.state.state_dir, pin: verify.pin }
+        Self {
+            root: verify.root.root,
+            state_dir: verify.state.state_dir,
+            pin: verify.pin,
+        }
     }
 }
 
@@ -177,7 +217,12 @@ pub(crate) struct Check {
     #[command(flatten)]
     state: StateOption,
     /// The digest that the configuration must have
-    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "sha256:HEX",
+        env = "SEALINIT_PIN",
+        hide_env_values = true
+    )]
     pin: Option<Digest>,
     /// Take warnings for problems
     #[arg(long)]
@@ -220,7 +265,12 @@ pub(crate) struct Plan {
     #[command(flatten)]
     state: StateOption,
     /// The digest that the configuration must have
-    #[arg(long, value_name = "sha256:HEX", env = "SEALINIT_PIN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "sha256:HEX",
+        env = "SEALINIT_PIN",
+        hide_env_values = true
+    )]
     pin: Option<Digest>,
     /// Show how the contents of text files differ; never those of secrets
     #[arg(long)]
@@ -236,7 +286,10 @@ pub(crate) struct Plan {
 
 impl From<Plan> for forecast::Options {
     fn from(plan: Plan) -> Self {
-        Self { request: request(plan.manifest, plan.state, plan.pin, plan.command), diff: plan.diff }
+        Self {
+            request: request(plan.manifest, plan.state, plan.pin, plan.command),
+            diff: plan.diff,
+        }
     }
 }
 
@@ -277,7 +330,12 @@ pub(crate) struct DigestOf {
 #[derive(Debug, Args)]
 pub(crate) struct ManifestOption {
     /// The manifest; relative sources are looked for beside it
-    #[arg(long, value_name = "FILE", env = "SEALINIT_MANIFEST", default_value = "/etc/sealinit/manifest.json")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SEALINIT_MANIFEST",
+        default_value = "/etc/sealinit/manifest.json"
+    )]
     pub(crate) manifest: PathBuf,
 }
 
@@ -301,7 +359,10 @@ pub(crate) struct LogOptions {
 /// An absolute path without `.` and `..`, which could mean another directory at another start.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     let path: PathBuf = text.into();
-    let plain = path.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
+    let plain = path
+        .components()
+        .skip(1)
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
     if path.is_absolute() && plain && path.parent().is_some() {
         // Rebuilt from its components: without a slash too many.
         Ok(path.components().collect())

@@ -30,13 +30,19 @@ impl Configuration {
         const ATTEMPTS: usize = 5;
         // Kubernetes swaps a whole directory by its link `..data`, and files read before and after would make a configuration that
         // nobody wrote.
-        let data = || std::fs::read_link(path.parent().unwrap_or(Path::new("")).join("..data")).ok();
+        let data =
+            || std::fs::read_link(path.parent().unwrap_or(Path::new("")).join("..data")).ok();
         let mut attempt = 1;
         loop {
             let before = data();
             let read = Manifest::load(path).map(|manifest| {
                 let (inventory, held, unread) = Inventory::read(&manifest, reach);
-                Self { manifest, inventory, held, unread }
+                Self {
+                    manifest,
+                    inventory,
+                    held,
+                    unread,
+                }
             });
             if attempt == ATTEMPTS || data() == before {
                 return read;
@@ -51,22 +57,33 @@ impl Configuration {
     /// What could not be read.
     pub(crate) fn complete(mut self) -> Result<Self, Vec<Error>> {
         let unread = std::mem::take(&mut self.unread);
-        if unread.is_empty() { Ok(self) } else { Err(unread) }
+        if unread.is_empty() {
+            Ok(self)
+        } else {
+            Err(unread)
+        }
     }
 
     /// This configuration, if all of it was read and all its names are known below the root of `tree`.
     ///
     /// # Errors
     /// What could not be read, and every name that is unknown.
-    pub(crate) fn resolved(self, tree: &Tree, starter: &Starter) -> Result<(Self, Identities), Vec<Error>> {
+    pub(crate) fn resolved(
+        self,
+        tree: &Tree,
+        starter: &Starter,
+    ) -> Result<(Self, Identities), Vec<Error>> {
         let identities = Accounts::load(tree)
             .map_err(Vec::from)
             .and_then(|accounts| Identities::resolve(&self.manifest, &accounts, starter));
         match (self.complete(), identities) {
             (Ok(configuration), Ok(identities)) => Ok((configuration, identities)),
-            (configuration, identities) => {
-                Err(configuration.err().into_iter().chain(identities.err()).flatten().collect())
-            }
+            (configuration, identities) => Err(configuration
+                .err()
+                .into_iter()
+                .chain(identities.err())
+                .flatten()
+                .collect()),
         }
     }
 

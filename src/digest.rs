@@ -84,7 +84,9 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-        text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or(ParseDigestError)
+        text.strip_prefix("sha256:")
+            .and_then(Self::from_hex)
+            .ok_or(ParseDigestError)
     }
 }
 
@@ -97,7 +99,10 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
+        Self {
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+        }
     }
 
     /// All that `reader` still gives.
@@ -130,7 +135,10 @@ impl Hasher {
 
     /// The hash, and how many bytes went into it.
     pub(crate) fn finish(self) -> Content {
-        Content { digest: Digest(self.state.finalize().into()), size: self.length }
+        Content {
+            digest: Digest(self.state.finalize().into()),
+            size: self.length,
+        }
     }
 }
 
@@ -145,9 +153,16 @@ mod tests {
     fn a_digest_is_read_as_it_is_written() {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.hex(), ABC);
-        assert_eq!(digest.to_string().parse::<Digest>().ok().map(|d| d.hex()), Some(ABC.into()));
+        assert_eq!(
+            digest.to_string().parse::<Digest>().ok().map(|d| d.hex()),
+            Some(ABC.into())
+        );
         let content = Content::of_reader(&mut &b"abc"[..], &mut Buffer::new());
-        assert_eq!(content.ok(), Some(Content { digest, size: 3 }), "read in pieces");
+        assert_eq!(
+            content.ok(),
+            Some(Content { digest, size: 3 }),
+            "read in pieces"
+        );
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(crate) const MAX_LINKS: usize = 40;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TreeError {
     /// A directory on the way does not exist.
-    #[error("the directory {} does not exist; create it in the image", escaped(path))]
+    #[error(
+        "the directory {} does not exist; create it in the image",
+        escaped(path)
+    )]
     Missing {
         /// The directory.
         path: PathBuf,
@@ -64,7 +67,10 @@ pub(crate) enum TreeError {
         path: PathBuf,
     },
     /// Too many symbolic links.
-    #[error("{} leads through more than {MAX_LINKS} symbolic links; remove the loop", escaped(path))]
+    #[error(
+        "{} leads through more than {MAX_LINKS} symbolic links; remove the loop",
+        escaped(path)
+    )]
     Loop {
         /// The path that was looked up.
         path: PathBuf,
@@ -78,7 +84,10 @@ pub(crate) enum TreeError {
         kind: &'static str,
     },
     /// A tree that is deeper than any of good faith.
-    #[error("{} is more than {MAX_DEPTH} directories deep; remove it", escaped(path))]
+    #[error(
+        "{} is more than {MAX_DEPTH} directories deep; remove it",
+        escaped(path)
+    )]
     TooDeep {
         /// The path.
         path: PathBuf,
@@ -110,7 +119,9 @@ fn remedy(error: &io::Error) -> &'static str {
         Kind::ReadOnlyFilesystem => "; mount a volume or tmpfs there",
         Kind::StorageFull | Kind::QuotaExceeded => "; make room",
         Kind::PermissionDenied => "; check owner and mode, or the capabilities that were dropped",
-        Kind::ResourceBusy => "; it is a mount point: mount the file elsewhere and name it as source",
+        Kind::ResourceBusy => {
+            "; it is a mount point: mount the file elsewhere and name it as source"
+        }
         _ => "",
     }
 }
@@ -122,7 +133,11 @@ impl TreeError {
     }
 
     pub(crate) fn io(act: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io { act, path: path.to_owned(), source: source.into() }
+        Self::Io {
+            act,
+            path: path.to_owned(),
+            source: source.into(),
+        }
     }
 }
 
@@ -181,7 +196,11 @@ impl From<FileStat> for Facts {
             nix::libc::S_IFREG => FileKind::File,
             _ => FileKind::Device,
         };
-        let attributes = Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
+        let attributes = Attributes {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+        };
         // The widths of these fields differ between architectures, and a size is never negative.
         #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
         Self {
@@ -218,7 +237,12 @@ impl Dir {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = retry(|| nix::fcntl::open(path, flags, Mode::empty())).map_err(failed)?;
         let facts = fstat(&fd).map_err(failed)?.into();
-        Ok(Self { fd, path: "/".into(), facts, parent: None })
+        Ok(Self {
+            fd,
+            path: "/".into(),
+            facts,
+            parent: None,
+        })
     }
 
     /// The directory that it was opened from; none for the root.
@@ -245,7 +269,11 @@ impl Dir {
         ActingAs::owner(self.facts.attributes.uid, self.facts.attributes.gid)
     }
 
-    pub(crate) fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> TreeError {
+    pub(crate) fn failed(
+        &self,
+        act: &'static str,
+        name: &OsStr,
+    ) -> impl FnOnce(Errno) -> TreeError {
         let path = self.path.join(name);
         move |errno| TreeError::io(act, &path, errno)
     }
@@ -257,10 +285,20 @@ impl Dir {
 
     /// The first directory from here to the root that others than `trusted` could change, unless `exempt` says that it is
     /// going to be taken over.
-    pub(crate) fn unsafe_ancestor(&self, trusted: u32, exempt: impl Fn(&Path) -> bool) -> Option<TreeError> {
-        let found = self.ancestry().find(|dir| !is_safe(&dir.facts.attributes, trusted) && !exempt(&dir.path))?;
+    pub(crate) fn unsafe_ancestor(
+        &self,
+        trusted: u32,
+        exempt: impl Fn(&Path) -> bool,
+    ) -> Option<TreeError> {
+        let found = self
+            .ancestry()
+            .find(|dir| !is_safe(&dir.facts.attributes, trusted) && !exempt(&dir.path))?;
         let Attributes { uid, mode, .. } = found.facts.attributes;
-        Some(TreeError::UnsafeDirectory { path: found.path.clone(), uid, mode })
+        Some(TreeError::UnsafeDirectory {
+            path: found.path.clone(),
+            uid,
+            mode,
+        })
     }
 
     /// What is at `name`, links not followed; `None` for nothing.
@@ -275,7 +313,14 @@ impl Dir {
 
     fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
         let _acting = self.act();
-        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode))
+        retry(|| {
+            openat(
+                &self.fd,
+                name,
+                flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+                mode,
+            )
+        })
     }
 
     /// Opens the regular file `name` for reading; `None` for nothing there.
@@ -293,14 +338,29 @@ impl Dir {
         let fd = match opened {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::ELOOP) => return Err(TreeError::NotFile { path: path(), kind: FileKind::Link.name() }),
-            Err(Errno::ENXIO) => return Err(TreeError::NotFile { path: path(), kind: FileKind::Socket.name() }),
+            Err(Errno::ELOOP) => {
+                return Err(TreeError::NotFile {
+                    path: path(),
+                    kind: FileKind::Link.name(),
+                });
+            }
+            Err(Errno::ENXIO) => {
+                return Err(TreeError::NotFile {
+                    path: path(),
+                    kind: FileKind::Socket.name(),
+                });
+            }
             Err(errno) => return Err(self.failed("cannot open", name)(errno)),
         };
-        let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
+        let facts: Facts = fstat(&fd)
+            .map_err(self.failed("cannot look at", name))?
+            .into();
         match facts.kind {
             FileKind::File => Ok(Some((fd.into(), facts))),
-            kind => Err(TreeError::NotFile { path: path(), kind: kind.name() }),
+            kind => Err(TreeError::NotFile {
+                path: path(),
+                kind: kind.name(),
+            }),
         }
     }
 
@@ -309,11 +369,15 @@ impl Dir {
     /// # Errors
     /// As [`Self::open_file`], and that it is longer.
     pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
-        let Some((mut file, facts)) = self.open_file(name)? else { return Ok(None) };
+        let Some((mut file, facts)) = self.open_file(name)? else {
+            return Ok(None);
+        };
         let path = self.path.join(name);
         match source::read_to_end(&mut file, facts.size, limit) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(TreeError::TooLarge { path, limit }),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(TreeError::TooLarge { path, limit })
+            }
             Err(error) => Err(TreeError::io("cannot read", &path, error)),
         }
     }
@@ -321,8 +385,16 @@ impl Dir {
     /// Opens what is somebody else's and closed to us as that somebody, with the group of this directory to get there.
     fn open_as_owner(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Errno> {
         let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let _acting = ActingAs::owner(found.st_uid, self.facts.attributes.gid).ok_or(Errno::EACCES)?;
-        retry(|| openat(&self.fd, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()))
+        let _acting =
+            ActingAs::owner(found.st_uid, self.facts.attributes.gid).ok_or(Errno::EACCES)?;
+        retry(|| {
+            openat(
+                &self.fd,
+                name,
+                flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+        })
     }
 
     /// Opens the directory `name`; `None` for nothing there.
@@ -333,7 +405,12 @@ impl Dir {
             Err(errno) => return Err(errno),
         };
         let facts = fstat(&fd)?.into();
-        Ok(Some(Rc::new(Self { fd, path: self.path.join(name), facts, parent: Some(Rc::clone(self)) })))
+        Ok(Some(Rc::new(Self {
+            fd,
+            path: self.path.join(name),
+            facts,
+            parent: Some(Rc::clone(self)),
+        })))
     }
 
     /// A descriptor that can be read, synced and changed; the one we hold only leads there.
@@ -372,27 +449,43 @@ impl Dir {
     ) -> Result<(), TreeError> {
         let mut file: File = self.create(temporary)?.into();
         // A directory's default ACL gives rights to a new file that no mode shows. Gone before there is anything to read.
-        sys::remove_acls(&file).map_err(self.failed("cannot remove the access list of", temporary))?;
-        let installed = write(&mut file).and_then(|()| self.place_file(&file, name, temporary, attributes));
+        sys::remove_acls(&file)
+            .map_err(self.failed("cannot remove the access list of", temporary))?;
+        let installed =
+            write(&mut file).and_then(|()| self.place_file(&file, name, temporary, attributes));
         if installed.is_err() {
             let _ = self.unlink(temporary);
         }
         installed
     }
 
-    fn place_file(&self, file: &File, name: &OsStr, temporary: &OsStr, wanted: Attributes) -> Result<(), TreeError> {
+    fn place_file(
+        &self,
+        file: &File,
+        name: &OsStr,
+        temporary: &OsStr,
+        wanted: Attributes,
+    ) -> Result<(), TreeError> {
         let path = self.path.join(name);
-        let found: Facts = fstat(file).map_err(self.failed("cannot look at", temporary))?.into();
+        let found: Facts = fstat(file)
+            .map_err(self.failed("cannot look at", temporary))?
+            .into();
         set_attributes(file, &path, &found.attributes, wanted)?;
-        file.sync_all().map_err(|error| TreeError::io("cannot sync", &path, error))?;
+        file.sync_all()
+            .map_err(|error| TreeError::io("cannot sync", &path, error))?;
         {
             let _acting = self.act();
-            renameat(&self.fd, temporary, &self.fd, name).map_err(self.failed("cannot rename into place", name))?;
+            renameat(&self.fd, temporary, &self.fd, name)
+                .map_err(self.failed("cannot rename into place", name))?;
         }
         // Somebody who can write in this directory could have swapped the temporary.
         match self.look(name)? {
             Some(placed) if (placed.device, placed.inode) == (found.device, found.inode) => Ok(()),
-            _ => Err(TreeError::io("cannot rename into place", &path, Errno::ESTALE)),
+            _ => Err(TreeError::io(
+                "cannot rename into place",
+                &path,
+                Errno::ESTALE,
+            )),
         }
     }
 
@@ -438,7 +531,11 @@ impl Dir {
                 // A directory may be closed even to its owner, as whom we act in it.
                 let found = dir.facts.attributes;
                 if found.mode & 0o700 != 0o700 {
-                    dir.set_attributes(Attributes { uid: geteuid().as_raw(), mode: 0o700, ..found })?;
+                    dir.set_attributes(Attributes {
+                        uid: geteuid().as_raw(),
+                        mode: 0o700,
+                        ..found
+                    })?;
                     dir = self.open_child(name, depth)?;
                 }
                 for child in dir.names()? {
@@ -452,18 +549,30 @@ impl Dir {
     /// Opens a directory on the way down.
     fn open_child(&self, name: &OsStr, depth: usize) -> Result<Self, TreeError> {
         if depth == 0 {
-            return Err(TreeError::TooDeep { path: self.path.join(name) });
+            return Err(TreeError::TooDeep {
+                path: self.path.join(name),
+            });
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let fd = self.open(name, flags, Mode::empty()).map_err(self.failed("cannot open", name))?;
-        let facts = fstat(&fd).map_err(self.failed("cannot look at", name))?.into();
-        Ok(Self { fd, path: self.path.join(name), facts, parent: None })
+        let fd = self
+            .open(name, flags, Mode::empty())
+            .map_err(self.failed("cannot open", name))?;
+        let facts = fstat(&fd)
+            .map_err(self.failed("cannot look at", name))?
+            .into();
+        Ok(Self {
+            fd,
+            path: self.path.join(name),
+            facts,
+            parent: None,
+        })
     }
 
     /// Makes the directory `name`.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> Result<(), TreeError> {
         let _acting = self.act();
-        mkdirat(&self.fd, name, Mode::from_bits_truncate(mode)).map_err(self.failed("cannot make the directory", name))
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(mode))
+            .map_err(self.failed("cannot make the directory", name))
     }
 
     /// Gives this directory `wanted`, changing only what differs, and makes sure that it survives a power cut.
@@ -474,7 +583,8 @@ impl Dir {
         // Opened while it is who we think it is: afterwards it may be closed to us.
         let file = File::from(self.reopen()?);
         set_attributes(&file, &self.path, &self.facts.attributes, wanted)?;
-        file.sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
+        file.sync_all()
+            .map_err(|error| TreeError::io("cannot sync", &self.path, error))
     }
 
     /// Gives all that is below to `uid` and `gid`, changing only what differs, following no link and entering no other file system.
@@ -489,7 +599,9 @@ impl Dir {
 
     fn give(&self, uid: u32, gid: u32, depth: usize) -> Result<(), TreeError> {
         for name in self.names()? {
-            let Some(facts) = self.look(&name)? else { continue };
+            let Some(facts) = self.look(&name)? else {
+                continue;
+            };
             if facts.device != self.facts.device {
                 continue;
             }
@@ -497,12 +609,18 @@ impl Dir {
                 // The directory itself last: until then it is ours to enter.
                 self.open_child(&name, depth)?.give(uid, gid, depth - 1)?;
             }
-            if (facts.attributes.uid, facts.attributes.gid) == (uid, gid) || facts.kind == FileKind::Device {
+            if (facts.attributes.uid, facts.attributes.gid) == (uid, gid)
+                || facts.kind == FileKind::Device
+            {
                 continue;
             }
-            let fd = self.open(&name, OFlag::O_PATH, Mode::empty()).map_err(self.failed("cannot open", &name))?;
+            let fd = self
+                .open(&name, OFlag::O_PATH, Mode::empty())
+                .map_err(self.failed("cannot open", &name))?;
             // Looked at again through the descriptor, which no swap of the name can change.
-            let facts: Facts = fstat(&fd).map_err(self.failed("cannot look at", &name))?.into();
+            let facts: Facts = fstat(&fd)
+                .map_err(self.failed("cannot look at", &name))?
+                .into();
             if facts.kind != FileKind::Directory && facts.links > 1 {
                 return Err(self.failed("cannot give away", &name)(Errno::EMLINK));
             }
@@ -520,15 +638,21 @@ impl Dir {
 
     fn hard_link(&self, uid: u32, gid: u32, depth: usize) -> Result<Option<PathBuf>, TreeError> {
         for name in self.names()? {
-            let Some(facts) = self.look(&name)? else { continue };
+            let Some(facts) = self.look(&name)? else {
+                continue;
+            };
             if facts.device != self.facts.device {
                 continue;
             }
             if facts.kind == FileKind::Directory {
-                if let Some(found) = self.open_child(&name, depth)?.hard_link(uid, gid, depth - 1)? {
+                if let Some(found) =
+                    self.open_child(&name, depth)?
+                        .hard_link(uid, gid, depth - 1)?
+                {
                     return Ok(Some(found));
                 }
-            } else if facts.links > 1 && (facts.attributes.uid, facts.attributes.gid) != (uid, gid) {
+            } else if facts.links > 1 && (facts.attributes.uid, facts.attributes.gid) != (uid, gid)
+            {
                 return Ok(Some(self.path.join(name)));
             }
         }
@@ -537,7 +661,9 @@ impl Dir {
 
     /// Makes sure that names created, renamed and removed in it survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), TreeError> {
-        File::from(self.reopen()?).sync_all().map_err(|error| TreeError::io("cannot sync", &self.path, error))
+        File::from(self.reopen()?)
+            .sync_all()
+            .map_err(|error| TreeError::io("cannot sync", &self.path, error))
     }
 
     /// Whether files can be made here: not on a read-only file system, not without permission.
@@ -565,7 +691,9 @@ impl Dir {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(error)) => return Err(TreeError::io("cannot lock", &self.path, error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(TreeError::io("cannot lock", &self.path, error));
+                }
             }
         }
     }
@@ -591,7 +719,12 @@ pub(crate) fn is_safe(attributes: &Attributes, trusted: u32) -> bool {
 /// Group, then mode, then owner. The mode never applies to a group that it is not meant for; and who gives a file away can
 /// no longer change its mode, unless with `CAP_FOWNER`, which is not needed this way. (chown(2) takes away set-id bits,
 /// which is why others do it first; here no mode has them.)
-fn set_attributes(fd: impl AsFd, path: &Path, found: &Attributes, wanted: Attributes) -> Result<(), TreeError> {
+fn set_attributes(
+    fd: impl AsFd,
+    path: &Path,
+    found: &Attributes,
+    wanted: Attributes,
+) -> Result<(), TreeError> {
     let chown = |uid: Option<u32>, gid: Option<u32>| {
         fchown(fd.as_fd(), uid.map(Uid::from_raw), gid.map(Gid::from_raw))
             .map_err(|errno| TreeError::io("cannot change the owner of", path, errno))
@@ -616,7 +749,11 @@ fn set_attributes(fd: impl AsFd, path: &Path, found: &Attributes, wanted: Attrib
 }
 
 /// Writes all of `bytes` to a file being installed at `path`, and reads them back: for what is not verified afterwards.
-pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), TreeError> {
+pub(crate) fn write_and_reread(
+    file: &mut File,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), TreeError> {
     write_all(file, path, bytes)?;
     let mut found = Vec::with_capacity(bytes.len());
     file.rewind()
@@ -625,11 +762,16 @@ pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Re
     if found == bytes {
         Ok(())
     } else {
-        Err(TreeError::io("cannot write", path, io::Error::other("the disk holds something else")))
+        Err(TreeError::io(
+            "cannot write",
+            path,
+            io::Error::other("the disk holds something else"),
+        ))
     }
 }
 
 /// Writes all of `bytes` to a file being installed at `path`.
 pub(crate) fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), TreeError> {
-    file.write_all(bytes).map_err(|error| TreeError::io("cannot write", path, error))
+    file.write_all(bytes)
+        .map_err(|error| TreeError::io("cannot write", path, error))
 }

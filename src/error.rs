@@ -51,20 +51,36 @@ pub(crate) mod exit_code {
 /// What stops a start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot read the manifest {}: {source}; mount it there, or name it with --manifest", escaped(path))]
+    #[error(
+        "cannot read the manifest {}: {source}; mount it there, or name it with --manifest",
+        escaped(path)
+    )]
     ManifestRead { path: PathBuf, source: SourceError },
 
     #[error(
         "cannot read the manifest {}: {size} bytes are more than the {limit} allowed; move content into source files",
         escaped(path)
     )]
-    ManifestTooLarge { path: PathBuf, size: u64, limit: u64 },
+    ManifestTooLarge {
+        path: PathBuf,
+        size: u64,
+        limit: u64,
+    },
 
     #[error("{}:{problem}", escaped(path))]
     ManifestInvalid { path: PathBuf, problem: Problem },
 
-    #[error("cannot read the source {} of {}: {source}; {}", escaped(path), escaped(dest), source_remedy(source))]
-    SourceRead { path: PathBuf, dest: PathBuf, source: SourceError },
+    #[error(
+        "cannot read the source {} of {}: {source}; {}",
+        escaped(path),
+        escaped(dest),
+        source_remedy(source)
+    )]
+    SourceRead {
+        path: PathBuf,
+        dest: PathBuf,
+        source: SourceError,
+    },
 
     #[error(
         "the source {} of {} is a path of the container, which may be mounted only when it runs: it was not looked at; run check in the container, or put the source beside the manifest",
@@ -73,7 +89,10 @@ pub(crate) enum Error {
     )]
     SourceElsewhere { path: PathBuf, dest: PathBuf },
 
-    #[error("cannot read the source {} as a directory: it is {kind}; declare it in \"files\"", escaped(path))]
+    #[error(
+        "cannot read the source {} as a directory: it is {kind}; declare it in \"files\"",
+        escaped(path)
+    )]
     SourceNotDirectory { path: PathBuf, kind: &'static str },
 
     #[error(
@@ -120,19 +139,34 @@ pub(crate) enum Error {
     )]
     SourceChanged { path: PathBuf, dest: PathBuf },
 
-    #[error("cannot read {}: {source}; it must be a readable regular file", escaped(path))]
+    #[error(
+        "cannot read {}: {source}; it must be a readable regular file",
+        escaped(path)
+    )]
     AccountsRead { path: PathBuf, source: TreeError },
 
     #[error("{at}: {what} \"{}\" is not in {file}; {hint}", escaped(name))]
-    UnknownAccount { at: String, what: &'static str, name: String, file: &'static str, hint: String },
+    UnknownAccount {
+        at: String,
+        what: &'static str,
+        name: String,
+        file: &'static str,
+        hint: String,
+    },
 
-    #[error("--user: uid {uid} is not in /etc/passwd and so has no primary group; write {uid}:group")]
+    #[error(
+        "--user: uid {uid} is not in /etc/passwd and so has no primary group; write {uid}:group"
+    )]
     NoPrimaryGroup { uid: u32 },
 
     #[error(
         "cannot run the service with {what} id {wanted}: sealinit was started with {what} id {is} and without root it stays so; start it with the engine's --user, or as root"
     )]
-    NotRoot { what: &'static str, wanted: u32, is: u32 },
+    NotRoot {
+        what: &'static str,
+        wanted: u32,
+        is: u32,
+    },
 
     #[error(
         "cannot verify what uid {sealer} sealed: sealinit was started as uid {is}; start it with the user that it was first started with, or recreate the container"
@@ -148,7 +182,12 @@ pub(crate) enum Error {
         "cannot give {} to uid {uid}, gid {gid}: sealinit was started without root, as uid {is}, and gives nothing away; leave out owner and group, or start as root",
         escaped(dest)
     )]
-    NotOurs { dest: PathBuf, uid: u32, gid: u32, is: u32 },
+    NotOurs {
+        dest: PathBuf,
+        uid: u32,
+        gid: u32,
+        is: u32,
+    },
 
     #[error(
         "cannot start: sealinit lacks {why}; add what lacks (docker run --cap-add), or use --user and a manifest without other owners"
@@ -156,7 +195,10 @@ pub(crate) enum Error {
     Capabilities { why: String },
 
     #[error("cannot drop privileges: {step}: {source}; the service was not started")]
-    Drop { step: &'static str, source: nix::Error },
+    Drop {
+        step: &'static str,
+        source: nix::Error,
+    },
 
     #[error("cannot prove that root is gone: {what}; the service was not started")]
     NotDropped { what: String },
@@ -167,7 +209,11 @@ pub(crate) enum Error {
     #[error("cannot install {}: {source}", escaped(path))]
     Install { path: PathBuf, source: TreeError },
 
-    #[error("cannot install {}: it is the same file as {}; declare it once", escaped(path), escaped(other))]
+    #[error(
+        "cannot install {}: it is the same file as {}; declare it once",
+        escaped(path),
+        escaped(other)
+    )]
     SameFile { path: PathBuf, other: PathBuf },
 
     #[error(
@@ -193,19 +239,29 @@ pub(crate) enum Error {
     #[error("cannot keep state in {}: {source}", escaped(path))]
     State { path: PathBuf, source: TreeError },
 
-    #[error("cannot look at the seal in {}: {source}; ask as the user that sealed (docker exec --user)", escaped(path))]
+    #[error(
+        "cannot look at the seal in {}: {source}; ask as the user that sealed (docker exec --user)",
+        escaped(path)
+    )]
     StateLook { path: PathBuf, source: TreeError },
 
     #[error("cannot look below {}: {source}; correct --root", escaped(path))]
     Root { path: PathBuf, source: TreeError },
 
-    #[error("cannot keep state in {}: another sealinit is at work there; wait for it to end", escaped(path))]
+    #[error(
+        "cannot keep state in {}: another sealinit is at work there; wait for it to end",
+        escaped(path)
+    )]
     StateBusy { path: PathBuf },
 
     #[error(
         "cannot use {what} {id}: it is not mapped in this user namespace (/proc/self/{map}); map it, or use an id that is"
     )]
-    NotMapped { what: &'static str, id: u32, map: &'static str },
+    NotMapped {
+        what: &'static str,
+        id: u32,
+        map: &'static str,
+    },
 
     #[error(
         "cannot give up root's groups: this user namespace denies setgroups (/proc/self/setgroups); make it with newgidmap, or as root"
@@ -232,7 +288,10 @@ pub(crate) enum Error {
     )]
     NotInstalled(Drift),
 
-    #[error("cannot believe the seal {}: {why}; recreate the container", escaped(path))]
+    #[error(
+        "cannot believe the seal {}: {why}; recreate the container",
+        escaped(path)
+    )]
     Seal { path: PathBuf, why: String },
 
     #[error("{0}")]
@@ -267,25 +326,38 @@ pub(crate) enum Error {
         "the first start of another configuration was interrupted here ({}): it was {found}, this one is {expected}; recreate the container, or start with the interrupted one again",
         escaped(path)
     )]
-    Interrupted { path: PathBuf, expected: Digest, found: String },
+    Interrupted {
+        path: PathBuf,
+        expected: Digest,
+        found: String,
+    },
 
     #[error(
         "cannot find the service's program {} in {}; install it in the image or correct the command",
         escaped(program),
         escaped(searched)
     )]
-    ServiceNotFound { program: OsString, searched: OsString },
+    ServiceNotFound {
+        program: OsString,
+        searched: OsString,
+    },
 
     #[error("cannot execute the service's program {}: {why}", escaped(path))]
     ServiceNotExecutable { path: PathBuf, why: String },
 
-    #[error("cannot start the service in {}: {source}; create the directory, or correct working_dir", escaped(path))]
+    #[error(
+        "cannot start the service in {}: {source}; create the directory, or correct working_dir",
+        escaped(path)
+    )]
     WorkingDir { path: PathBuf, source: io::Error },
 
     #[error("SIG{signal} came before the service was started; the next start goes on from here")]
     Stopped { signal: Signal },
 
-    #[error("the service's check {} failed: {how}; nothing was sealed, correct the configuration", escaped(command))]
+    #[error(
+        "the service's check {} failed: {how}; nothing was sealed, correct the configuration",
+        escaped(command)
+    )]
     CheckFailed {
         command: OsString,
         how: String,
@@ -297,7 +369,10 @@ pub(crate) enum Error {
     CheckNotRunnable(Box<Error>),
 
     #[error("cannot run the service's check: {step}: {source}; nothing was sealed")]
-    Trial { step: &'static str, source: nix::Error },
+    Trial {
+        step: &'static str,
+        source: nix::Error,
+    },
 
     #[error("cannot write to standard output: {source}")]
     Output { source: io::Error },
@@ -312,7 +387,8 @@ impl From<Error> for Vec<Error> {
 impl Error {
     /// That a configuration is not the pinned one, if there is a pin.
     pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
-        pin.filter(|expected| *expected != found).map(|expected| Self::Pin { expected, found })
+        pin.filter(|expected| *expected != found)
+            .map(|expected| Self::Pin { expected, found })
     }
 
     /// The exit code that this error gives.
@@ -325,7 +401,9 @@ impl Error {
             | Self::SourceName { .. }
             | Self::SourceHash { .. }
             | Self::SourceChanged { .. } => exit_code::SOURCE,
-            Self::AccountsRead { .. } | Self::UnknownAccount { .. } | Self::NoPrimaryGroup { .. } => exit_code::ACCOUNT,
+            Self::AccountsRead { .. }
+            | Self::UnknownAccount { .. }
+            | Self::NoPrimaryGroup { .. } => exit_code::ACCOUNT,
             Self::Install { .. }
             | Self::SameFile { .. }
             | Self::MountPoint { .. }
@@ -357,14 +435,17 @@ impl Error {
             | Self::DestinationTooLong { .. }
             | Self::BelowFile { .. }
             | Self::OwnPath { .. } => exit_code::MANIFEST,
-            Self::Drift(_) | Self::NotRestorable { .. } | Self::MountedOver { .. } | Self::ManifestChanged { .. } => {
-                exit_code::DRIFT
-            }
+            Self::Drift(_)
+            | Self::NotRestorable { .. }
+            | Self::MountedOver { .. }
+            | Self::ManifestChanged { .. } => exit_code::DRIFT,
             Self::Seal { .. } => exit_code::SEAL,
             Self::Pin { .. } => exit_code::PIN,
             Self::Interrupted { .. } => exit_code::INTERRUPTED,
             Self::CheckFailed { .. } | Self::CheckNotRunnable(_) => exit_code::CHECK,
-            Self::ServiceNotExecutable { .. } | Self::WorkingDir { .. } => exit_code::NOT_EXECUTABLE,
+            Self::ServiceNotExecutable { .. } | Self::WorkingDir { .. } => {
+                exit_code::NOT_EXECUTABLE
+            }
             Self::ServiceNotFound { .. } => exit_code::NOT_FOUND,
             Self::Stopped { signal } => 128 + signal.0,
         }

@@ -28,7 +28,8 @@ use crate::start::Sealed;
 use crate::sys;
 
 /// Where programs are looked for when the environment has no PATH, as Docker sets it.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What sealinit was told; no business of the service.
 const OWN_PREFIX: &[u8] = b"SEALINIT_";
@@ -60,30 +61,42 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// That the service could not be started.
-pub(crate) fn prepare(service: &Service, inherited: Inherited, _: &Unprivileged) -> Result<Prepared, Error> {
+pub(crate) fn prepare(
+    service: &Service,
+    inherited: Inherited,
+    _: &Unprivileged,
+) -> Result<Prepared, Error> {
     let mut environment = environment(service);
     enter_working_dir(service)?;
-    let program = find(service, &environment, |_| false)?.unwrap_or_else(|| service.command[0].clone().into());
+    let program = find(service, &environment, |_| false)?
+        .unwrap_or_else(|| service.command[0].clone().into());
 
     let unfit = |_: NulError| Error::ServiceNotExecutable {
         path: service.command[0].clone().into(),
         why: "an argument or variable holds a NUL character; remove it".into(),
     };
     let passed = take_activation(&mut environment, inherited.pid);
-    let arguments: Result<Vec<CString>, NulError> =
-        service.command.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let arguments: Result<Vec<CString>, NulError> = service
+        .command
+        .iter()
+        .map(|word| CString::new(word.as_bytes()))
+        .collect();
     let variables: Result<Vec<CString>, NulError> = environment
         .iter()
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect();
     close_descriptors(passed);
-    let listen_pid = (passed > 0).then(|| environment.keys().position(|name| name == "LISTEN_PID")).flatten();
+    let listen_pid = (passed > 0)
+        .then(|| environment.keys().position(|name| name == "LISTEN_PID"))
+        .flatten();
     Ok(Prepared {
         program,
         arguments: arguments.map_err(unfit)?,
         environment: variables.map_err(unfit)?,
         listen_pid,
-        umask: service.umask.map_or(inherited.umask, Mode::from_bits_truncate),
+        umask: service
+            .umask
+            .map_or(inherited.umask, Mode::from_bits_truncate),
     })
 }
 
@@ -129,12 +142,16 @@ impl Prepared {
     fn last_steps(&self) -> Result<CString, Error> {
         umask(self.umask);
         sys::default_signals();
-        CString::new(self.program.as_os_str().as_bytes()).map_err(|_| self.not_executable(Errno::ENOENT))
+        CString::new(self.program.as_os_str().as_bytes())
+            .map_err(|_| self.not_executable(Errno::ENOENT))
     }
 
     fn not_executable(&self, errno: Errno) -> Error {
         let uid = nix::unistd::getuid().as_raw();
-        Error::ServiceNotExecutable { path: self.program.clone(), why: why_not(errno, uid) }
+        Error::ServiceNotExecutable {
+            path: self.program.clone(),
+            why: why_not(errno, uid),
+        }
     }
 }
 
@@ -144,7 +161,8 @@ pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
             "; give uid {uid} execute permission for it and the directories on the way, on a mount without noexec"
         ),
         Errno::ENOEXEC => {
-            "; it is neither a program of this architecture nor a script with #! on its first line".into()
+            "; it is neither a program of this architecture nor a script with #! on its first line"
+                .into()
         }
         Errno::EAGAIN => format!(
             "; uid {uid} has reached its limit of processes (RLIMIT_NPROC), which counts those of other containers too, or the container its own (--pids-limit)"
@@ -157,15 +175,23 @@ pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
 
 /// The service's environment: what was inherited without what was meant for us, who it is, and what the manifest says, in this order.
 fn environment(service: &Service) -> BTreeMap<OsString, OsString> {
-    let inherited = std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(OWN_PREFIX));
+    let inherited =
+        std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(OWN_PREFIX));
     // Not by `collect()`, here and elsewhere: that sorts first, and the sort of each type is 5 kB of program.
     let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
     environment.extend(inherited);
-    if let Some(Login { name, home, replaces }) = &service.login
+    if let Some(Login {
+        name,
+        home,
+        replaces,
+    }) = &service.login
         && (*replaces || !environment.contains_key(OsStr::new("HOME")))
     {
         // The engine sets HOME for the user that it starts, which is not the service.
-        let home = home.as_deref().filter(|home| !home.is_empty()).unwrap_or("/");
+        let home = home
+            .as_deref()
+            .filter(|home| !home.is_empty())
+            .unwrap_or("/");
         environment.insert("HOME".into(), home.into());
         for variable in ["USER", "LOGNAME"] {
             match name {
@@ -174,7 +200,12 @@ fn environment(service: &Service) -> BTreeMap<OsString, OsString> {
             };
         }
     }
-    environment.extend(service.env.iter().map(|(name, value)| (name.into(), value.0.as_str().into())));
+    environment.extend(
+        service
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.0.as_str().into())),
+    );
     environment
 }
 
@@ -189,14 +220,22 @@ fn enter_working_dir(service: &Service) -> Result<(), Error> {
     // A directory outside the container's root is the door to the host (CVE-2024-21626).
     match std::env::current_dir() {
         Ok(here) if here.is_absolute() => Ok(()),
-        Ok(here) => Err(failed(&here)(io::Error::other("it is outside the root directory"))),
+        Ok(here) => Err(failed(&here)(io::Error::other(
+            "it is outside the root directory",
+        ))),
         Err(error) => Err(failed(Path::new("."))(error)),
     }
 }
 
 /// How many descriptors socket activation passes to the process that the engine started, `pid`; they are meant for the service.
 fn take_activation(environment: &mut BTreeMap<OsString, OsString>, pid: u32) -> u32 {
-    let number = |name: &str| environment.get(OsStr::new(name))?.to_str()?.parse::<u32>().ok();
+    let number = |name: &str| {
+        environment
+            .get(OsStr::new(name))?
+            .to_str()?
+            .parse::<u32>()
+            .ok()
+    };
     if number("LISTEN_PID") != Some(pid) {
         return 0;
     }
@@ -209,9 +248,18 @@ fn take_activation(environment: &mut BTreeMap<OsString, OsString>, pid: u32) -> 
 fn close_descriptors(passed: u32) {
     if sys::close_on_exec_from(LISTEN_FDS_START).is_err() {
         // close_range(2) is from Linux 5.9 (as used here 5.11), and old seccomp profiles refuse it.
-        let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-        let listed: Vec<i32> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        let all = if listed.is_empty() { (3..65_536).collect() } else { listed };
+        let listed = std::fs::read_dir("/proc/self/fd")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let listed: Vec<i32> = listed
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        let all = if listed.is_empty() {
+            (3..65_536).collect()
+        } else {
+            listed
+        };
         for descriptor in all.into_iter().filter(|descriptor| *descriptor > 2) {
             sys::close_on_exec(descriptor);
         }
@@ -238,19 +286,35 @@ pub(crate) fn search(
             Err(why) => unfit = unfit.or(Some(Error::ServiceNotExecutable { path, why })),
         }
     }
-    Err(unfit.unwrap_or_else(|| Error::ServiceNotFound { program: service.command[0].clone(), searched }))
+    Err(unfit.unwrap_or_else(|| Error::ServiceNotFound {
+        program: service.command[0].clone(),
+        searched,
+    }))
 }
 
 /// The paths that `program` may be, and what is searched.
-fn candidates(program: &OsStr, environment: &BTreeMap<OsString, OsString>) -> (Vec<PathBuf>, OsString) {
+fn candidates(
+    program: &OsStr,
+    environment: &BTreeMap<OsString, OsString>,
+) -> (Vec<PathBuf>, OsString) {
     if program.as_bytes().contains(&b'/') {
         return (vec![program.into()], OsString::from("the image"));
     }
-    let path = environment.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into());
+    let path = environment
+        .get(OsStr::new("PATH"))
+        .cloned()
+        .unwrap_or_else(|| DEFAULT_PATH.into());
     // An empty element means the working directory, which is no place to look for a service.
-    let directories = path.as_bytes().split(|byte| *byte == b':').filter(|directory| !directory.is_empty());
-    let candidates = directories.map(|directory| Path::new(OsStr::from_bytes(directory)).join(program));
-    (candidates.collect(), OsString::from_vec([b"PATH=", path.as_bytes()].concat()))
+    let directories = path
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .filter(|directory| !directory.is_empty());
+    let candidates =
+        directories.map(|directory| Path::new(OsStr::from_bytes(directory)).join(program));
+    (
+        candidates.collect(),
+        OsString::from_vec([b"PATH=", path.as_bytes()].concat()),
+    )
 }
 
 /// The program that execvp(3) would take, looked for with the rights that this process has towards files now; `None` where that
@@ -270,7 +334,14 @@ fn find(
                 may_execute(path).map_err(|errno| why_not(errno, service.uid))?;
                 missing_interpreter(path, &planned).map_or(Ok(true), Err)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
             Err(_) => Err(why_not(Errno::EACCES, service.uid)),
         }
     })?;
@@ -280,14 +351,23 @@ fn find(
 fn may_execute(path: &Path) -> Result<(), Errno> {
     let checked = faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
     // An old kernel or seccomp profile that does not know the call: the exec will tell.
-    checked.or_else(|errno| if matches!(errno, Errno::EPERM | Errno::ENOSYS) { Ok(()) } else { Err(errno) })
+    checked.or_else(|errno| {
+        if matches!(errno, Errno::EPERM | Errno::ENOSYS) {
+            Ok(())
+        } else {
+            Err(errno)
+        }
+    })
 }
 
 /// Why the kernel will not execute a file that it may, as far as the file says. One that we cannot read says nothing.
 fn missing_interpreter(path: &Path, planned: impl Fn(&Path) -> bool) -> Option<String> {
     let (program, _) = source::open(path).ok()?;
     unfit(&program, |interpreter| {
-        !planned(interpreter) && interpreter.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        !planned(interpreter)
+            && interpreter
+                .metadata()
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     })
 }
 
@@ -299,15 +379,24 @@ pub(crate) fn unfit(program: &File, is_missing: impl Fn(&Path) -> bool) -> Optio
     let interpreter = if head.starts_with(elf::MAGIC) {
         elf::interpreter(|offset, length| {
             let mut bytes = vec![0; length];
-            program.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+            program
+                .read_exact_at(&mut bytes, offset)
+                .ok()
+                .map(|()| bytes)
         })?
     } else {
-        let Some(line) = head.strip_prefix(b"#!") else { return Some(why_not(Errno::ENOEXEC, 0)) };
+        let Some(line) = head.strip_prefix(b"#!") else {
+            return Some(why_not(Errno::ENOEXEC, 0));
+        };
         let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
         OsStr::from_bytes(line.split(u8::is_ascii_whitespace).next()?).into()
     };
-    is_missing(&interpreter)
-        .then(|| format!("its interpreter {} does not exist; install it in the image", escaped(&interpreter)))
+    is_missing(&interpreter).then(|| {
+        format!(
+            "its interpreter {} does not exist; install it in the image",
+            escaped(&interpreter)
+        )
+    })
 }
 
 /// What would keep the service from being started, as far as it shows before anything is installed. `planned` will be there by then.
@@ -322,10 +411,18 @@ pub(crate) fn obstacles(service: &Service, planned: impl Fn(&Path) -> bool) -> V
             Ok(_) => may_execute(path).map_err(io::Error::from),
             Err(error) => Err(error),
         };
-        errors.extend(entered.err().map(|source| Error::WorkingDir { path: path.clone(), source }));
+        errors.extend(entered.err().map(|source| Error::WorkingDir {
+            path: path.clone(),
+            source,
+        }));
     }
     // Relative to a directory that we are not in yet.
     let relative = |path: &Path| path.is_relative() && service.working_dir.is_some();
-    errors.extend(find(service, &environment(service), |path| planned(path) || relative(path)).err());
+    errors.extend(
+        find(service, &environment(service), |path| {
+            planned(path) || relative(path)
+        })
+        .err(),
+    );
     errors
 }

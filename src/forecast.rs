@@ -76,13 +76,18 @@ struct Difference {
 /// That it cannot even be planned.
 pub(crate) fn forecast(options: &Options) -> Result<Forecast, Vec<Error>> {
     let root = Path::new("/");
-    let tree = Tree::open(root).map_err(|source| Error::Root { path: root.into(), source })?;
+    let tree = Tree::open(root).map_err(|source| Error::Root {
+        path: root.into(),
+        source,
+    })?;
     let starter = Starter::of_this_process()?;
     let state = State::look(&tree, &options.request.state_dir, &starter)?;
     match state.recorded(&options.request.manifest)? {
         Recorded::Seal(seal) => later_start(options, &tree, &starter, &seal),
         Recorded::Nothing => first_start(options, &tree, &state, &starter, None),
-        Recorded::Journal(interrupted) => first_start(options, &tree, &state, &starter, Some(interrupted)),
+        Recorded::Journal(interrupted) => {
+            first_start(options, &tree, &state, &starter, Some(interrupted))
+        }
     }
 }
 
@@ -95,10 +100,21 @@ fn first_start(
     interrupted: Option<Interrupted>,
 ) -> Result<Forecast, Vec<Error>> {
     let request = &options.request;
-    let (configuration, identities) = Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
-    let Configuration { manifest, inventory, .. } = &configuration;
+    let (configuration, identities) =
+        Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
+    let Configuration {
+        manifest,
+        inventory,
+        ..
+    } = &configuration;
     let plan = Plan::new(manifest, inventory, &identities, &request.command)?;
-    let case = Case { tree, starter, plan: &plan, digest: configuration.digest(), request };
+    let case = Case {
+        tree,
+        starter,
+        plan: &plan,
+        digest: configuration.digest(),
+        request,
+    };
     let comparison = verify::comparison_from_installed(tree, &plan);
     let (start, obstacles) = match case.first_start(state, interrupted) {
         Err(errors) => ("refuse", errors),
@@ -117,7 +133,12 @@ fn first_start(
     })
 }
 
-fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -> Result<Forecast, Vec<Error>> {
+fn later_start(
+    options: &Options,
+    tree: &Tree,
+    starter: &Starter,
+    seal: &Seal,
+) -> Result<Forecast, Vec<Error>> {
     let request = &options.request;
     let plan = seal.plan()?;
     let comparison = verify::comparison(tree, &plan);
@@ -131,7 +152,13 @@ fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -
             "no command was given after --, so this is foretold for the sealed one; another, or none, is drift".into(),
         );
     }
-    let case = Case { tree, starter, plan: &plan, digest: seal.digest, request };
+    let case = Case {
+        tree,
+        starter,
+        plan: &plan,
+        digest: seal.digest,
+        request,
+    };
     let Verdict { note, action } = case.later_start(seal, command, || comparison);
     let manifest = shown(&request.manifest);
     notes.extend(note.map(|note| match note {
@@ -140,7 +167,9 @@ fn later_start(options: &Options, tree: &Tree, starter: &Starter, seal: &Seal) -
             "the manifest {manifest} is not the sealed one; the sealed one counts until the container is recreated"
         ),
     }));
-    let lock = action.as_ref().map_or(plan.lock, |action| action.lock(plan.lock));
+    let lock = action
+        .as_ref()
+        .map_or(plan.lock, |action| action.lock(plan.lock));
     let (start, obstacles) = match action {
         Ok(Action::Verify) => ("verify", Vec::new()),
         Ok(Action::Warn(_)) => ("warn", Vec::new()),
@@ -166,10 +195,19 @@ enum Actions {
 }
 
 /// What would happen to each path.
-fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, actions: Actions) -> Vec<Step> {
+fn steps(
+    options: &Options,
+    tree: &Tree,
+    plan: &Plan,
+    comparison: &Comparison,
+    actions: Actions,
+) -> Vec<Step> {
     let mut by_path = comparison.by_path();
     let is_unseen = |dest: &Path| {
-        comparison.unseen.iter().any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
+        comparison
+            .unseen
+            .iter()
+            .any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
     };
     let mut steps: Vec<(&Path, Step)> = Vec::new();
     for entry in &plan.entries {
@@ -177,11 +215,21 @@ fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, a
         if actions == Actions::First && is_data(tree, entry, &drifts) {
             drifts.clear();
         }
-        let action = if is_unseen(&entry.dest) { "unknown" } else { action(entry, &drifts, actions) };
-        let diff = (options.diff && drifts.iter().any(|drift| ["content", "type"].contains(&drift.attribute)))
-            .then(|| diff(tree, entry, actions))
-            .flatten();
-        steps.push((&entry.dest, Step::new(action, kind(entry), &entry.dest, &drifts, diff)));
+        let action = if is_unseen(&entry.dest) {
+            "unknown"
+        } else {
+            action(entry, &drifts, actions)
+        };
+        let diff = (options.diff
+            && drifts
+                .iter()
+                .any(|drift| ["content", "type"].contains(&drift.attribute)))
+        .then(|| diff(tree, entry, actions))
+        .flatten();
+        steps.push((
+            &entry.dest,
+            Step::new(action, kind(entry), &entry.dest, &drifts, diff),
+        ));
     }
     // What is no entry: names too many, and directories on the way.
     for (path, drifts) in by_path {
@@ -201,13 +249,25 @@ fn steps(options: &Options, tree: &Tree, plan: &Plan, comparison: &Comparison, a
 }
 
 impl Step {
-    fn new(action: &'static str, kind: &'static str, path: &Path, drifts: &[&Drift], diff: Option<String>) -> Self {
+    fn new(
+        action: &'static str,
+        kind: &'static str,
+        path: &Path,
+        drifts: &[&Drift],
+        diff: Option<String>,
+    ) -> Self {
         let difference = |drift: &&Drift| Difference {
             attribute: drift.attribute,
             expected: drift.expected.clone(),
             found: drift.found.clone(),
         };
-        Self { action, kind, path: shown(path), differences: drifts.iter().map(difference).collect(), diff }
+        Self {
+            action,
+            kind,
+            path: shown(path),
+            differences: drifts.iter().map(difference).collect(),
+            diff,
+        }
     }
 }
 
@@ -224,10 +284,14 @@ fn action(entry: &Entry, drifts: &[&Drift], actions: Actions) -> &'static str {
 
 /// Whether what is there is the service's data of an earlier container, which stays as it is.
 fn is_data(tree: &Tree, entry: &Entry, drifts: &[&Drift]) -> bool {
-    let What::File(file) = &entry.what else { return false };
+    let What::File(file) = &entry.what else {
+        return false;
+    };
     file.mutable
         && file.attributes.uid != tree.trusted()
-        && !drifts.iter().any(|drift| ["type", "owner"].contains(&drift.attribute))
+        && !drifts
+            .iter()
+            .any(|drift| ["type", "owner"].contains(&drift.attribute))
 }
 
 fn kind(entry: &Entry) -> &'static str {
@@ -242,7 +306,9 @@ fn kind(entry: &Entry) -> &'static str {
 /// How the content of an entry changes: by a first start from what is on disk to what will be; for a later one, from what was sealed
 /// (as far as the source still has it) to what is on disk.
 fn diff(tree: &Tree, entry: &Entry, actions: Actions) -> Option<String> {
-    let What::File(file) = &entry.what else { return None };
+    let What::File(file) = &entry.what else {
+        return None;
+    };
     if file.secret {
         return None;
     }
@@ -254,8 +320,12 @@ fn diff(tree: &Tree, entry: &Entry, actions: Actions) -> Option<String> {
     let path = shown(&entry.dest);
     let on_disk = on_disk.as_deref();
     match actions {
-        Actions::First => difference::unified(&path, ("on disk", on_disk), ("planned", Some(&planned))),
-        Actions::Later => difference::unified(&path, ("sealed", Some(&planned)), ("on disk", on_disk)),
+        Actions::First => {
+            difference::unified(&path, ("on disk", on_disk), ("planned", Some(&planned)))
+        }
+        Actions::Later => {
+            difference::unified(&path, ("sealed", Some(&planned)), ("on disk", on_disk))
+        }
     }
 }
 
@@ -277,14 +347,44 @@ fn planned(file: &File) -> Option<Vec<u8>> {
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = count(self.entries.len(), "entry", "entries");
-        let changes = self.entries.iter().filter(|step| step.action != "keep").count();
-        writeln!(f, "{}: {entries}, {changes} of them not as they are to be", self.start)?;
-        writeln!(f, "digest={} pin={} lock={}", self.digest, self.pin, self.lock)?;
-        for Step { action, kind, path, differences, diff } in &self.entries {
+        let changes = self
+            .entries
+            .iter()
+            .filter(|step| step.action != "keep")
+            .count();
+        writeln!(
+            f,
+            "{}: {entries}, {changes} of them not as they are to be",
+            self.start
+        )?;
+        writeln!(
+            f,
+            "digest={} pin={} lock={}",
+            self.digest, self.pin, self.lock
+        )?;
+        for Step {
+            action,
+            kind,
+            path,
+            differences,
+            diff,
+        } in &self.entries
+        {
             write!(f, "{action} {kind} {path}")?;
-            for (index, Difference { attribute, expected, found }) in differences.iter().enumerate() {
+            for (
+                index,
+                Difference {
+                    attribute,
+                    expected,
+                    found,
+                },
+            ) in differences.iter().enumerate()
+            {
                 let separator = if index == 0 { ": " } else { "; " };
-                write!(f, "{separator}{attribute}: expected {expected}, found {found}")?;
+                write!(
+                    f,
+                    "{separator}{attribute}: expected {expected}, found {found}"
+                )?;
             }
             writeln!(f)?;
             if let Some(diff) = diff {

@@ -21,26 +21,41 @@ use crate::tree::Tree;
 const MANIFEST: &str = "/etc/sealinit/manifest.json";
 
 fn root() -> Starter {
-    Starter { uid: 0, gid: 0, groups: Vec::new(), capabilities: CapabilitySet(u64::MAX) }
+    Starter {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        capabilities: CapabilitySet(u64::MAX),
+    }
 }
 
 /// A directory of this process alone, in memory.
 fn scratch(name: &str) -> PathBuf {
-    let directory = PathBuf::from(format!("/dev/shm/sealinit-fuzz-{}-{name}", std::process::id()));
+    let directory = PathBuf::from(format!(
+        "/dev/shm/sealinit-fuzz-{}-{name}",
+        std::process::id()
+    ));
     fs::create_dir_all(&directory).expect("a directory in /dev/shm");
     directory
 }
 
 /// What is printed is one line, and nothing in it drives a terminal.
 fn assert_printable(message: &str) {
-    assert!(!message.is_empty() && !message.chars().any(char::is_control), "{message:?}");
+    assert!(
+        !message.is_empty() && !message.chars().any(char::is_control),
+        "{message:?}"
+    );
 }
 
 /// Any bytes as a manifest: a document that means the same when it is read again, or problems that can be printed.
 pub fn manifest(bytes: &[u8]) {
     match Manifest::parse(Path::new(MANIFEST), bytes.to_vec()) {
         Ok(manifest) => {
-            assert_eq!(manifest.text().as_bytes(), bytes, "the text is kept as it is");
+            assert_eq!(
+                manifest.text().as_bytes(),
+                bytes,
+                "the text is kept as it is"
+            );
             for file in &manifest.document.files {
                 let dest = &file.dest.value.0;
                 assert!(dest.is_absolute() && dest.file_name().is_some(), "{dest:?}");
@@ -56,7 +71,9 @@ pub fn manifest(bytes: &[u8]) {
         }
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");
-            problems.iter().for_each(|problem| assert_printable(&problem.to_string()));
+            problems
+                .iter()
+                .for_each(|problem| assert_printable(&problem.to_string()));
         }
     }
 }
@@ -64,7 +81,12 @@ pub fn manifest(bytes: &[u8]) {
 /// Any bytes as `/etc/passwd` and `/etc/group`, divided at the first NUL: a name has the ids of its first sound line, or none.
 pub fn accounts(bytes: &[u8]) {
     let directory = scratch("accounts");
-    let (passwd, group) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    let (passwd, group) = bytes.split_at(
+        bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(bytes.len()),
+    );
     fs::create_dir_all(directory.join("etc")).expect("etc");
     fs::write(directory.join("etc/passwd"), passwd).expect("passwd");
     fs::write(directory.join("etc/group"), group).expect("group");
@@ -79,17 +101,29 @@ pub fn accounts(bytes: &[u8]) {
             let parts: Vec<&str> = line.split(':').collect();
             let id = |index: usize| {
                 let digits = parts[index].bytes().all(|byte| byte.is_ascii_digit());
-                parts[index].parse::<u32>().ok().filter(|id| digits && *id < u32::MAX)
+                parts[index]
+                    .parse::<u32>()
+                    .ok()
+                    .filter(|id| digits && *id < u32::MAX)
             };
-            (parts.len() == fields && parts[0] == name && numbers.iter().all(|index| id(*index).is_some()))
-                .then(|| id(2))?
+            (parts.len() == fields
+                && parts[0] == name
+                && numbers.iter().all(|index| id(*index).is_some()))
+            .then(|| id(2))?
         })
     };
-    let expected = (id_of(passwd, "app", 7, &[2, 3]), id_of(group, "grp", 4, &[2]));
+    let expected = (
+        id_of(passwd, "app", 7, &[2, 3]),
+        id_of(group, "grp", 4, &[2]),
+    );
     match (found, expected) {
-        (Ok(found), (Some(uid), Some(gid))) => assert_eq!((found.service.uid, found.service.gid), (uid, gid)),
+        (Ok(found), (Some(uid), Some(gid))) => {
+            assert_eq!((found.service.uid, found.service.gid), (uid, gid))
+        }
         (Err(errors), (None, _) | (_, None)) => {
-            errors.iter().for_each(|error| assert_printable(&error.to_string()));
+            errors
+                .iter()
+                .for_each(|error| assert_printable(&error.to_string()));
         }
         (found, expected) => panic!("{found:?}, but {expected:?}"),
     }
@@ -104,9 +138,15 @@ pub fn seal(bytes: &[u8]) {
         match Seal::decode(bytes, Path::new(MANIFEST)) {
             Ok(seal) => {
                 let encoded = seal.encode().expect("what was read can be written");
-                assert_eq!(Seal::decode(&encoded, Path::new(MANIFEST)).ok().as_ref(), Some(&seal));
+                assert_eq!(
+                    Seal::decode(&encoded, Path::new(MANIFEST)).ok().as_ref(),
+                    Some(&seal)
+                );
                 assert_eq!(seal.digest, seal.inventory.digest(seal.manifest.text()));
-                assert!(seal.plan().err().is_none_or(|errors| !errors.is_empty()), "refused without a reason");
+                assert!(
+                    seal.plan().err().is_none_or(|errors| !errors.is_empty()),
+                    "refused without a reason"
+                );
             }
             Err(error) => assert_printable(&error.to_string()),
         }
@@ -122,8 +162,7 @@ pub fn path(bytes: &[u8]) {
     assert!(temporary.len() < 255 && !temporary.as_bytes().contains(&b'/'));
 
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let document =
-            serde_json::json!({"version": 1, "service": {"user": 1, "group": 1, "command": ["x"]}, "absent": [text]});
+        let document = serde_json::json!({"version": 1, "service": {"user": 1, "group": 1, "command": ["x"]}, "absent": [text]});
         let parsed = Manifest::parse(Path::new(MANIFEST), document.to_string().into());
         // The same in other words.
         let fit = text.len() < 4096

@@ -42,7 +42,12 @@ pub(crate) struct Hashers {
 
 impl Hashers {
     pub(crate) fn new() -> Self {
-        Self { buffer: Buffer::new(), queue: Arc::default(), threads: Vec::new(), bytes: 0 }
+        Self {
+            buffer: Buffer::new(),
+            queue: Arc::default(),
+            threads: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// The content of `file`, which has `size` bytes; `None` if [`finish`](Self::finish) gives it.
@@ -64,7 +69,9 @@ impl Hashers {
         self.queue.end();
         self.queue.work(&mut self.buffer);
         for thread in self.threads.drain(..) {
-            thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            thread
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic));
         }
         mem::take(&mut self.queue.lock().hashed)
     }
@@ -72,11 +79,20 @@ impl Hashers {
 
 /// One for each core beside ours that we may run on (a quota is shared by all threads and loses nothing by them); the first that cannot be made (a limit on processes, seccomp) is the last that is tried.
 fn start_threads(queue: &Arc<Queue>) -> Vec<JoinHandle<()>> {
-    let is_ours = |cores: CpuSet| (0..CpuSet::count()).filter(|core| cores.is_set(*core) == Ok(true)).count();
-    let others = sched_getaffinity(Pid::from_raw(0)).map_or(0, is_ours).saturating_sub(1);
+    let is_ours = |cores: CpuSet| {
+        (0..CpuSet::count())
+            .filter(|core| cores.is_set(*core) == Ok(true))
+            .count()
+    };
+    let others = sched_getaffinity(Pid::from_raw(0))
+        .map_or(0, is_ours)
+        .saturating_sub(1);
     let start = |_| {
         let queue = Arc::clone(queue);
-        thread::Builder::new().stack_size(STACK).spawn(move || queue.work(&mut Buffer::new())).ok()
+        thread::Builder::new()
+            .stack_size(STACK)
+            .spawn(move || queue.work(&mut Buffer::new()))
+            .ok()
     };
     (0..others.min(MAX_THREADS)).map_while(start).collect()
 }
@@ -122,7 +138,11 @@ impl Queue {
             self.changed.notify_one();
         }
         if state.waiting.len() > MAX_WAITING
-            && let Some((shortest, _)) = state.waiting.iter().enumerate().min_by_key(|(_, job)| job.size)
+            && let Some((shortest, _)) = state
+                .waiting
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, job)| job.size)
             && let Some(job) = state.waiting.remove(shortest)
         {
             drop(state);
@@ -150,13 +170,22 @@ impl Queue {
                 return;
             } else {
                 state.idle += 1;
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
             }
         }
     }
 
-    fn hash(&self, Job { number, mut file, .. }: Job, buffer: &mut Buffer) -> MutexGuard<'_, State> {
+    fn hash(
+        &self,
+        Job {
+            number, mut file, ..
+        }: Job,
+        buffer: &mut Buffer,
+    ) -> MutexGuard<'_, State> {
         let content = Content::of_reader(&mut file, buffer);
         drop(file);
         let mut state = self.lock();
@@ -174,8 +203,13 @@ mod tests {
 
     /// A file without a name, of `size` bytes that begin with `first`.
     fn file(first: u8, size: u64) -> io::Result<File> {
-        let path = std::env::temp_dir().join(format!("sealinit-hashers-{}-{first}", std::process::id()));
-        let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let path =
+            std::env::temp_dir().join(format!("sealinit-hashers-{}-{first}", std::process::id()));
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         std::fs::remove_file(path)?;
         file.write_all(&[first])?;
         file.set_len(size)?;
@@ -184,7 +218,10 @@ mod tests {
     }
 
     fn content(first: u8, size: u64) -> io::Result<Content> {
-        let bytes = [first].into_iter().chain(iter::repeat(0)).take(usize::try_from(size).map_err(io::Error::other)?);
+        let bytes = [first]
+            .into_iter()
+            .chain(iter::repeat(0))
+            .take(usize::try_from(size).map_err(io::Error::other)?);
         Ok(Content::of(&bytes.collect::<Vec<_>>()))
     }
 
@@ -193,13 +230,17 @@ mod tests {
         // Less and more than what threads are made for, long and short in turn.
         for unit in [SHORT, MUCH / 8] {
             let mut hashers = Hashers::new();
-            let files: Vec<(u8, u64)> = (1..25).map(|first| (first, unit * (1 + u64::from(first) % 3))).collect();
+            let files: Vec<(u8, u64)> = (1..25)
+                .map(|first| (first, unit * (1 + u64::from(first) % 3)))
+                .collect();
             for (first, size) in &files {
                 assert!(hashers.hash(file(*first, *size)?, *size).is_none());
             }
             let hashed: Vec<_> = hashers.finish().into_iter().collect::<io::Result<_>>()?;
-            let expected: Vec<_> =
-                files.into_iter().map(|(first, size)| content(first, size)).collect::<io::Result<_>>()?;
+            let expected: Vec<_> = files
+                .into_iter()
+                .map(|(first, size)| content(first, size))
+                .collect::<io::Result<_>>()?;
             assert!(hashed == expected, "files of {unit} bytes and more");
             assert!(hashers.threads.is_empty());
         }

@@ -50,7 +50,9 @@ impl FromStr for UserSpec {
         Ok(Self {
             user: account("user", user)?,
             group: group.map(|group| account("group", group)).transpose()?,
-            more: parts.map(|group| account("group", group)).collect::<Result<_, _>>()?,
+            more: parts
+                .map(|group| account("group", group))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -58,12 +60,16 @@ impl FromStr for UserSpec {
 /// Digits are an id, and one that does not fit is an error and not some other id: truncated, 4294967296 would be root.
 fn account(what: &str, text: &str) -> Result<Account, String> {
     if text.is_empty() {
-        return Err(format!("the {what} is empty; write user[:group][+group...]"));
+        return Err(format!(
+            "the {what} is empty; write user[:group][+group...]"
+        ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(Account::Name(text.into()));
     }
-    parse_id(text).map(Account::Id).ok_or_else(|| format!("{text} is no {what} id; write one below 4294967295"))
+    parse_id(text)
+        .map(Account::Id)
+        .ok_or_else(|| format!("{text} is no {what} id; write one below 4294967295"))
 }
 
 /// Starts the command as a child, for this process to supervise.
@@ -75,7 +81,10 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
     let mask = umask(Mode::empty());
     let identity = match &options.user {
         Some(spec) => {
-            let tree = Tree::open(Path::new("/")).map_err(|source| Error::AccountsRead { path: "/".into(), source })?;
+            let tree = Tree::open(Path::new("/")).map_err(|source| Error::AccountsRead {
+                path: "/".into(),
+                source,
+            })?;
             Some(Accounts::load(&tree)?.identity(spec, &starter)?)
         }
         None => None,
@@ -91,10 +100,18 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         working_dir: None,
         umask: None,
         credentials_unchanged: identity.is_none(),
-        uid: identity.as_ref().map_or(starter.uid, |identity| identity.uid),
-        gid: identity.as_ref().map_or(starter.gid, |identity| identity.gid),
+        uid: identity
+            .as_ref()
+            .map_or(starter.uid, |identity| identity.uid),
+        gid: identity
+            .as_ref()
+            .map_or(starter.gid, |identity| identity.gid),
         groups,
-        login: identity.map(|identity| Login { name: identity.name, home: identity.home, replaces: true }),
+        login: identity.map(|identity| Login {
+            name: identity.name,
+            home: identity.home,
+            replaces: true,
+        }),
         capabilities: CapabilitySet::EMPTY,
         no_new_privileges: true,
         supervised: Some(options.manners),
@@ -105,8 +122,17 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
             return Err(obstacles);
         }
     }
-    let inherited = Inherited { umask: mask, pid: std::process::id() };
-    Ok(launch(&service, &starter, inherited, &Sealed::nothing(), || {})?)
+    let inherited = Inherited {
+        umask: mask,
+        pid: std::process::id(),
+    };
+    Ok(launch(
+        &service,
+        &starter,
+        inherited,
+        &Sealed::nothing(),
+        || {},
+    )?)
 }
 
 #[cfg(test)]
@@ -119,8 +145,18 @@ mod tests {
         for (text, user, group, more) in [
             ("nobody", name("nobody"), None, vec![]),
             ("0", Account::Id(0), None, vec![]),
-            ("1000:4294967294", Account::Id(1000), Some(Account::Id(4_294_967_294)), vec![]),
-            ("a:b+44+video", name("a"), Some(name("b")), vec![Account::Id(44), name("video")]),
+            (
+                "1000:4294967294",
+                Account::Id(1000),
+                Some(Account::Id(4_294_967_294)),
+                vec![],
+            ),
+            (
+                "a:b+44+video",
+                name("a"),
+                Some(name("b")),
+                vec![Account::Id(44), name("video")],
+            ),
             ("a+7", name("a"), None, vec![Account::Id(7)]),
             // Names that no passwd file can hold; they are looked up and not found, never taken for an id.
             ("-1", name("-1"), None, vec![]),
@@ -129,7 +165,18 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(UserSpec { user, group, more }), "{text}");
         }
-        for text in ["", ":", ":0", "+5", "a:", "a+", "4294967295", "4294967296", "a:4294967296", "a+4294967295"] {
+        for text in [
+            "",
+            ":",
+            ":0",
+            "+5",
+            "a:",
+            "a+",
+            "4294967295",
+            "4294967296",
+            "a:4294967296",
+            "a+4294967295",
+        ] {
             assert!(text.parse::<UserSpec>().is_err(), "{text:?}");
         }
     }

@@ -34,7 +34,11 @@ pub(crate) fn install(tree: &Tree, plan: &Plan, held: &Held) -> Result<Installed
 ///
 /// # Errors
 /// As [`install`].
-pub(crate) fn reinstall(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>) -> Result<Installed, Error> {
+pub(crate) fn reinstall(
+    tree: &Tree,
+    plan: &Plan,
+    paths: &BTreeSet<&Path>,
+) -> Result<Installed, Error> {
     let held = Held::default();
     // A directory above may have to be opened for us to write in it, or hold the extra name.
     let related = |entry: &Entry| {
@@ -80,7 +84,10 @@ impl<'a> Installing<'a> {
         // without CAP_DAC_OVERRIDE.
         self.each_directory(Self::open)?;
         for entry in self.entries.clone() {
-            let failed = |source| Error::Install { path: entry.dest.clone(), source };
+            let failed = |source| Error::Install {
+                path: entry.dest.clone(),
+                source,
+            };
             match &entry.what {
                 What::File(file) => self.file(entry, file)?,
                 What::Absent => self.remove(&entry.dest).map_err(failed)?,
@@ -100,8 +107,10 @@ impl<'a> Installing<'a> {
     ) -> Result<(), Error> {
         for entry in self.entries.clone() {
             if let What::Directory(directory) = &entry.what {
-                act(self, &entry.dest, directory)
-                    .map_err(|source| Error::Install { path: entry.dest.clone(), source })?;
+                act(self, &entry.dest, directory).map_err(|source| Error::Install {
+                    path: entry.dest.clone(),
+                    source,
+                })?;
             }
         }
         // What was known of their owners and modes is no longer true.
@@ -126,7 +135,11 @@ impl<'a> Installing<'a> {
         let found = dir.facts().attributes;
         // Somebody else's is left to them, unless not even they can write in it.
         if directory.attributes.uid == me || found.mode & 0o300 != 0o300 {
-            dir.set_attributes(Attributes { uid: me, mode: (found.mode & 0o755) | 0o700, ..found })?;
+            dir.set_attributes(Attributes {
+                uid: me,
+                mode: (found.mode & 0o755) | 0o700,
+                ..found
+            })?;
             self.tree.forget();
         }
         Ok(())
@@ -136,7 +149,11 @@ impl<'a> Installing<'a> {
     fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), TreeError> {
         let dir = self.tree.dir(dest)?;
         if let Some(names) = &directory.exact {
-            let extra: Vec<_> = dir.names()?.into_iter().filter(|name| !names.contains(name)).collect();
+            let extra: Vec<_> = dir
+                .names()?
+                .into_iter()
+                .filter(|name| !names.contains(name))
+                .collect();
             for name in &extra {
                 dir.remove_all(name)?;
             }
@@ -153,7 +170,10 @@ impl<'a> Installing<'a> {
 
     fn file(&mut self, entry: &'a Entry, file: &File) -> Result<(), Error> {
         let dest = &entry.dest;
-        let failed = |source| Error::Install { path: dest.clone(), source };
+        let failed = |source| Error::Install {
+            path: dest.clone(),
+            source,
+        };
         self.tree.make_parents(dest).map_err(failed)?;
         let (dir, name) = self.tree.parent(dest).map_err(failed)?;
         if self.locked
@@ -208,7 +228,10 @@ impl<'a> Installing<'a> {
     fn sync(&self) -> Result<(), Error> {
         for path in &self.touched {
             let synced = self.tree.dir(path).and_then(|dir| dir.sync());
-            synced.map_err(|source| Error::Install { path: path.to_path_buf(), source })?;
+            synced.map_err(|source| Error::Install {
+                path: path.to_path_buf(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -235,17 +258,34 @@ fn place(dir: &Dir, name: &OsStr, dest: &Path, file: &File, held: &Held) -> Resu
             }
         }?;
         // Under its final name the next start would take it for the service's own, whole or torn.
-        if file.mutable { reread(temporary, dest, file.content) } else { Ok(()) }
+        if file.mutable {
+            reread(temporary, dest, file.content)
+        } else {
+            Ok(())
+        }
     });
-    installed.map_err(|source| stopped.unwrap_or(Error::Install { path: dest.to_owned(), source }))
+    installed.map_err(|source| {
+        stopped.unwrap_or(Error::Install {
+            path: dest.to_owned(),
+            source,
+        })
+    })
 }
 
 /// Compares what the disk says with what was written, while nobody sees it yet.
 fn reread(file: &mut std::fs::File, path: &Path, expected: Content) -> Result<(), TreeError> {
-    let failed = |source| TreeError::Io { act: "cannot read back", path: path.to_owned(), source };
+    let failed = |source| TreeError::Io {
+        act: "cannot read back",
+        path: path.to_owned(),
+        source,
+    };
     file.rewind().map_err(failed)?;
     let found = Content::of_reader(file, &mut Buffer::new()).map_err(failed)?;
-    if found == expected { Ok(()) } else { Err(failed(io::Error::other("the disk holds something else"))) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(failed(io::Error::other("the disk holds something else")))
+    }
 }
 
 /// Why a copy failed: for what is read or for what is written.
@@ -255,14 +295,27 @@ enum CopyError {
 }
 
 /// Copies a source too large to be held in memory, and checks that it still is what was planned.
-fn copy(from: &Path, to: &mut std::fs::File, dest: &Path, expected: Content) -> Result<(), CopyError> {
-    let unreadable =
-        |source| CopyError::Source(Error::SourceRead { path: from.to_owned(), dest: dest.to_owned(), source });
+fn copy(
+    from: &Path,
+    to: &mut std::fs::File,
+    dest: &Path,
+    expected: Content,
+) -> Result<(), CopyError> {
+    let unreadable = |source| {
+        CopyError::Source(Error::SourceRead {
+            path: from.to_owned(),
+            dest: dest.to_owned(),
+            source,
+        })
+    };
     let (mut source, _) = source::open(from).map_err(unreadable)?;
     let mut hasher = Hasher::default();
     let mut buffer = Buffer::new();
     loop {
-        match buffer.fill(&mut source).map_err(|error| unreadable(error.into()))? {
+        match buffer
+            .fill(&mut source)
+            .map_err(|error| unreadable(error.into()))?
+        {
             [] => break,
             bytes => {
                 hasher.update(bytes);
@@ -273,6 +326,9 @@ fn copy(from: &Path, to: &mut std::fs::File, dest: &Path, expected: Content) -> 
     if hasher.finish() == expected {
         Ok(())
     } else {
-        Err(CopyError::Source(Error::SourceChanged { path: from.to_owned(), dest: dest.to_owned() }))
+        Err(CopyError::Source(Error::SourceChanged {
+            path: from.to_owned(),
+            dest: dest.to_owned(),
+        }))
     }
 }

@@ -99,10 +99,16 @@ impl Inventory {
             reading.file(file);
         }
         for directory in &manifest.document.directories {
-            reading.inventory.0.insert(PathKey::new(&directory.path.value.0), Kind::Directory);
+            reading
+                .inventory
+                .0
+                .insert(PathKey::new(&directory.path.value.0), Kind::Directory);
         }
         for path in &manifest.document.absent {
-            reading.inventory.0.insert(PathKey::new(&path.value.0), Kind::Absent);
+            reading
+                .inventory
+                .0
+                .insert(PathKey::new(&path.value.0), Kind::Absent);
         }
         // Last: what is found in a source directory must not collide with what the manifest declares itself.
         for directory in &manifest.document.directories {
@@ -136,7 +142,11 @@ impl Inventory {
             };
             hasher.update(name.as_bytes());
             hasher.update(b" ");
-            hasher.update(content.map_or_else(|| "-".into(), |content| content.digest.hex()).as_bytes());
+            hasher.update(
+                content
+                    .map_or_else(|| "-".into(), |content| content.digest.hex())
+                    .as_bytes(),
+            );
             hasher.update(b" ");
             hasher.update(&dest.0);
             hasher.update(b"\0");
@@ -187,8 +197,10 @@ impl<'a> Reading<'a> {
                 continue;
             };
             // There is one for each; an error, if not.
-            let content =
-                contents.next().unwrap_or_else(|| Err(io::ErrorKind::Other.into())).map_err(SourceError::from);
+            let content = contents
+                .next()
+                .unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
+                .map_err(SourceError::from);
             match origin {
                 Origin::File(file) => self.declared(file, path, content),
                 Origin::Directory { dest, collides } => self.found(path, dest, content, collides),
@@ -215,7 +227,10 @@ impl<'a> Reading<'a> {
                 if let Some(content) = self.hash(&path, dest) {
                     return self.declared(file, path, content);
                 }
-                self.doubts.push(Doubt::Late(Late { path, origin: Origin::File(file) }));
+                self.doubts.push(Doubt::Late(Late {
+                    path,
+                    origin: Origin::File(file),
+                }));
                 Some(Content::of(b""))
             }
             (None, Some(text)) => Some(Content::of(text.as_bytes())),
@@ -225,7 +240,12 @@ impl<'a> Reading<'a> {
     }
 
     /// What the source of a declared file holds.
-    fn declared(&mut self, file: &manifest::File, path: PathBuf, content: Result<Content, SourceError>) {
+    fn declared(
+        &mut self,
+        file: &manifest::File,
+        path: PathBuf,
+        content: Result<Content, SourceError>,
+    ) {
         let content = match content {
             Ok(content) => {
                 if let Some(expected) = file.sha256
@@ -251,7 +271,9 @@ impl<'a> Reading<'a> {
             Some(content) => Kind::File(content),
             None => Kind::Absent,
         };
-        self.inventory.0.insert(PathKey::new(&file.dest.value.0), kind);
+        self.inventory
+            .0
+            .insert(PathKey::new(&file.dest.value.0), kind);
     }
 
     /// Whether a source is out of reach, and notes that.
@@ -259,7 +281,10 @@ impl<'a> Reading<'a> {
         let path = Path::new(&source.0);
         let elsewhere = self.reach == Reach::BesideManifest && path.is_absolute();
         if elsewhere {
-            self.refuse(Error::SourceElsewhere { path: path.to_owned(), dest: dest.to_owned() });
+            self.refuse(Error::SourceElsewhere {
+                path: path.to_owned(),
+                dest: dest.to_owned(),
+            });
         }
         elsewhere
     }
@@ -271,15 +296,21 @@ impl<'a> Reading<'a> {
         }
         let root = self.manifest.locate(&source.0);
         let walk = WalkDir::new(&root).follow_links(true).sort_by_file_name();
-        let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_bytes().starts_with(b"..");
+        let hidden = |entry: &walkdir::DirEntry| {
+            entry.depth() > 0 && entry.file_name().as_bytes().starts_with(b"..")
+        };
         for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
                     let path = error.path().unwrap_or(&root).to_owned();
                     let error = match error.loop_ancestor() {
-                        Some(_) => io::Error::other("a symbolic link in it leads back to a directory above"),
-                        None => error.into_io_error().unwrap_or_else(|| io::Error::other("it cannot be walked")),
+                        Some(_) => io::Error::other(
+                            "a symbolic link in it leads back to a directory above",
+                        ),
+                        None => error
+                            .into_io_error()
+                            .unwrap_or_else(|| io::Error::other("it cannot be walked")),
                     };
                     self.unreadable(path, dest, error.into());
                     continue;
@@ -288,18 +319,33 @@ impl<'a> Reading<'a> {
             if entry.depth() == 0 {
                 if !entry.file_type().is_dir() {
                     let kind = source::kind(entry.file_type());
-                    self.refuse(Error::SourceNotDirectory { path: root.clone(), kind });
+                    self.refuse(Error::SourceNotDirectory {
+                        path: root.clone(),
+                        kind,
+                    });
                 }
                 continue;
             }
-            let Ok(below) = entry.path().strip_prefix(&root) else { continue };
+            let Ok(below) = entry.path().strip_prefix(&root) else {
+                continue;
+            };
             let dest = dest.join(below);
-            if entry.file_name().as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-                self.refuse(Error::SourceName { path: entry.into_path(), prefix: TEMPORARY_PREFIX });
+            if entry
+                .file_name()
+                .as_bytes()
+                .starts_with(TEMPORARY_PREFIX.as_bytes())
+            {
+                self.refuse(Error::SourceName {
+                    path: entry.into_path(),
+                    prefix: TEMPORARY_PREFIX,
+                });
                 continue;
             }
             if dest.as_os_str().len() > MAX_PATH {
-                self.refuse(Error::DestinationTooLong { path: entry.into_path(), limit: MAX_PATH });
+                self.refuse(Error::DestinationTooLong {
+                    path: entry.into_path(),
+                    limit: MAX_PATH,
+                });
                 continue;
             }
             let key = PathKey::new(&dest);
@@ -313,7 +359,10 @@ impl<'a> Reading<'a> {
                             self.inventory.0.insert(key, Kind::File(Content::of(b"")));
                         }
                         let origin = Origin::Directory { dest, collides };
-                        self.doubts.push(Doubt::Late(Late { path: entry.into_path(), origin }));
+                        self.doubts.push(Doubt::Late(Late {
+                            path: entry.into_path(),
+                            origin,
+                        }));
                     }
                 }
                 continue;
@@ -321,7 +370,10 @@ impl<'a> Reading<'a> {
             match declared {
                 // A directory that the manifest declares itself has the attributes given there.
                 Some(Kind::Directory) => {}
-                Some(_) => self.refuse(Error::SourceCollides { path: entry.into_path(), dest }),
+                Some(_) => self.refuse(Error::SourceCollides {
+                    path: entry.into_path(),
+                    dest,
+                }),
                 None => {
                     self.inventory.0.insert(key, Kind::Directory);
                 }
@@ -330,7 +382,13 @@ impl<'a> Reading<'a> {
     }
 
     /// What a file in a source directory holds.
-    fn found(&mut self, path: PathBuf, dest: PathBuf, content: Result<Content, SourceError>, collides: bool) {
+    fn found(
+        &mut self,
+        path: PathBuf,
+        dest: PathBuf,
+        content: Result<Content, SourceError>,
+        collides: bool,
+    ) {
         match content {
             Err(source) => {
                 if !collides {
@@ -340,21 +398,39 @@ impl<'a> Reading<'a> {
             }
             Ok(_) if collides => self.refuse(Error::SourceCollides { path, dest }),
             Ok(content) => {
-                self.inventory.0.insert(PathKey::new(&dest), Kind::File(content));
+                self.inventory
+                    .0
+                    .insert(PathKey::new(&dest), Kind::File(content));
             }
         }
     }
 
     /// Nothing is below what is no directory. What the manifest declares has been checked; what a source holds has not.
     fn check_ancestors(&mut self) {
-        if self.manifest.document.directories.iter().all(|directory| directory.source.is_none()) {
+        if self
+            .manifest
+            .document
+            .directories
+            .iter()
+            .all(|directory| directory.source.is_none())
+        {
             return;
         }
-        let solid = |(dest, kind): (&PathKey, &Kind)| (*kind != Kind::Directory).then(|| dest.path().to_owned());
+        let solid = |(dest, kind): (&PathKey, &Kind)| {
+            (*kind != Kind::Directory).then(|| dest.path().to_owned())
+        };
         let solid: HashSet<PathBuf> = self.inventory.0.iter().filter_map(solid).collect();
         for dest in self.inventory.0.keys() {
-            if let Some(above) = dest.path().ancestors().skip(1).find(|above| solid.contains(*above)) {
-                let error = Error::BelowFile { dest: dest.path().to_owned(), above: above.to_owned() };
+            if let Some(above) = dest
+                .path()
+                .ancestors()
+                .skip(1)
+                .find(|above| solid.contains(*above))
+            {
+                let error = Error::BelowFile {
+                    dest: dest.path().to_owned(),
+                    above: above.to_owned(),
+                };
                 self.doubts.push(Doubt::Refused(error));
             }
         }
@@ -372,7 +448,11 @@ impl<'a> Reading<'a> {
     }
 
     fn unreadable(&mut self, path: PathBuf, dest: &Path, source: SourceError) {
-        self.refuse(Error::SourceRead { path, dest: dest.to_owned(), source });
+        self.refuse(Error::SourceRead {
+            path,
+            dest: dest.to_owned(),
+            source,
+        });
     }
 }
 

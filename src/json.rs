@@ -31,7 +31,11 @@ pub(crate) struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.line, self.column, self.path, self.message)
+        write!(
+            f,
+            "{}:{}: {}: {}",
+            self.line, self.column, self.path, self.message
+        )
     }
 }
 
@@ -64,9 +68,16 @@ pub(crate) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
         let message = "this byte is not UTF-8; save the file as UTF-8".into();
         vec![Problem::at(&sound, sound.len(), "$".into(), message)]
     })?;
-    let reader = Reader { text, problems: RefCell::default() };
+    let reader = Reader {
+        text,
+        problems: RefCell::default(),
+    };
     let read = match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) => T::from_json(Value { raw: raw.get(), place: Place::Root, reader: &reader }),
+        Ok(raw) => T::from_json(Value {
+            raw: raw.get(),
+            place: Place::Root,
+            reader: &reader,
+        }),
         Err(error) => {
             reader.report_syntax(&error);
             None
@@ -83,7 +94,12 @@ impl Problem {
     /// A problem `offset` bytes into `text`.
     pub(crate) fn at(text: &str, offset: usize, path: String, message: String) -> Self {
         let (line, column) = Cursor::default().move_to(text, offset);
-        Self { line, column, path, message }
+        Self {
+            line,
+            column,
+            path,
+            message,
+        }
     }
 }
 
@@ -122,10 +138,19 @@ impl Reader<'_> {
     /// What was found wrong, in the order of the text.
     fn problems(self) -> Vec<Problem> {
         let mut cursor = Cursor::default();
-        let located = self.problems.into_inner().into_iter().map(|(offset, (path, message))| {
-            let (line, column) = cursor.move_to(self.text, offset);
-            Problem { line, column, path, message }
-        });
+        let located = self
+            .problems
+            .into_inner()
+            .into_iter()
+            .map(|(offset, (path, message))| {
+                let (line, column) = cursor.move_to(self.text, offset);
+                Problem {
+                    line,
+                    column,
+                    path,
+                    message,
+                }
+            });
         located.collect()
     }
 
@@ -137,15 +162,20 @@ impl Reader<'_> {
 
     /// Turns a syntax error of `serde_json` into one of ours: its column counts bytes, ours characters.
     fn report_syntax(&self, error: &serde_json::Error) {
-        let line_start: usize =
-            self.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let line_start: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
         let mut offset = (line_start + error.column().saturating_sub(1)).min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
         let said = error.to_string();
         let said = said.split(" at line ").next().unwrap_or_default();
-        let after_comma = self.text[..offset].trim_end().ends_with(',') && self.text[offset..].starts_with(['}', ']']);
+        let after_comma = self.text[..offset].trim_end().ends_with(',')
+            && self.text[offset..].starts_with(['}', ']']);
         let remedy = match said {
             _ if after_comma => "; remove the comma before this",
             "invalid number" => "; a mode is a string of octal digits, such as \"0640\"",
@@ -171,7 +201,10 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("$"),
-            Self::Key(parent, key) if key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.is_empty() => {
+            Self::Key(parent, key)
+                if key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                    && !key.is_empty() =>
+            {
                 write!(f, "{parent}.{key}")
             }
             Self::Key(parent, key) => write!(f, "{parent}['{}']", escaped(key)),
@@ -275,7 +308,11 @@ impl<'a> Value<'a, '_> {
         };
         let read = elements.iter().enumerate().filter_map(|(index, raw)| {
             let place = Place::Index(&self.place, index);
-            T::from_json(Value { raw: raw.get(), place, reader: self.reader })
+            T::from_json(Value {
+                raw: raw.get(),
+                place,
+                reader: self.reader,
+            })
         });
         Some(read.collect())
     }
@@ -305,7 +342,10 @@ impl<'a> Value<'a, '_> {
                 }
             }
         }
-        Some(Object { value: *self, members })
+        Some(Object {
+            value: *self,
+            members,
+        })
     }
 }
 
@@ -330,15 +370,20 @@ impl Object<'_, '_> {
     /// Reports each key that is neither in `known` nor an extension (`x-…` anywhere, `$schema` at the top).
     pub(crate) fn only(&self, known: &[&str]) {
         for (key, value) in &self.members {
-            let extension = key.starts_with("x-") || (key == "$schema" && matches!(self.value.place, Place::Root));
+            let extension = key.starts_with("x-")
+                || (key == "$schema" && matches!(self.value.place, Place::Root));
             if !extension && !known.contains(&key.as_str()) {
                 let place = Place::Key(&self.value.place, key);
                 let hint = match nearest(key, known) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("known here: {}", known.join(", ")),
                 };
-                Value { raw: value, place, reader: self.value.reader }
-                    .report(format!("unknown key \"{}\"; {hint}", escaped(key)));
+                Value {
+                    raw: value,
+                    place,
+                    reader: self.value.reader,
+                }
+                .report(format!("unknown key \"{}\"; {hint}", escaped(key)));
             }
         }
     }
@@ -358,12 +403,18 @@ impl Object<'_, '_> {
 
     /// Reads the member `key`, or takes `default` where there is none.
     pub(crate) fn member_or<T: FromJson>(&self, key: &str, default: T) -> Option<T> {
-        self.members.get(key).map_or(Some(default), |raw| self.read(key, raw))
+        self.members
+            .get(key)
+            .map_or(Some(default), |raw| self.read(key, raw))
     }
 
     fn read<T: FromJson>(&self, key: &str, raw: &str) -> Option<T> {
         let place = Place::Key(&self.value.place, key);
-        T::from_json(Value { raw, place, reader: self.value.reader })
+        T::from_json(Value {
+            raw,
+            place,
+            reader: self.value.reader,
+        })
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {
@@ -505,7 +556,10 @@ pub(crate) struct Located<T> {
 
 impl<T: FromJson> FromJson for Located<T> {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
-        Some(Self { value: T::from_json(value)?, offset: value.offset() })
+        Some(Self {
+            value: T::from_json(value)?,
+            offset: value.offset(),
+        })
     }
 
     fn schema(definitions: &mut Definitions) -> serde_json::Value {
@@ -614,22 +668,41 @@ mod tests {
     #[test]
     fn a_sound_document_is_read() {
         let read = parse::<Sample>(br#"{"$schema": "x", "name": "a\u0041\n", "x-a": [[[1]]]}"#);
-        assert_eq!(read.ok(), Some(Sample { name: "aA\n".into(), count: None, flag: true, parts: vec![] }));
+        assert_eq!(
+            read.ok(),
+            Some(Sample {
+                name: "aA\n".into(),
+                count: None,
+                flag: true,
+                parts: vec![]
+            })
+        );
     }
 
     #[test]
     fn what_is_not_json_is_told_where_it_stops_being_json() {
         for (text, problem) in [
-            ("", "1:1: $: not JSON: EOF while parsing a value; the file is empty"),
-            ("{\"a\": 0640}", "1:8: $: not JSON: invalid number; a mode is a string of octal digits, such as \"0640\""),
+            (
+                "",
+                "1:1: $: not JSON: EOF while parsing a value; the file is empty",
+            ),
+            (
+                "{\"a\": 0640}",
+                "1:8: $: not JSON: invalid number; a mode is a string of octal digits, such as \"0640\"",
+            ),
             ("{\"é\": ]", "1:7: $: not JSON: expected value"),
             ("{} {}", "1:4: $: not JSON: trailing characters"),
-            ("{\"name\": \"\\ud800\"}", "1:10: $.name: this string holds an escape that is not a character"),
+            (
+                "{\"name\": \"\\ud800\"}",
+                "1:10: $.name: this string holds an escape that is not a character",
+            ),
         ] {
             assert_eq!(problems(text), [problem], "{text}");
         }
         assert_eq!(
-            parse::<Sample>(b"{\n\"\xff").err().map(|p| p[0].to_string()),
+            parse::<Sample>(b"{\n\"\xff")
+                .err()
+                .map(|p| p[0].to_string()),
             Some("2:2: $: this byte is not UTF-8; save the file as UTF-8".into())
         );
     }

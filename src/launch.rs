@@ -52,7 +52,10 @@ pub(crate) fn launch(
         Some(manners) => {
             announce();
             let child = spawn(service, &prepared, manners, sealed, unprivileged)?;
-            Ok(Launched { child, manners: *manners })
+            Ok(Launched {
+                child,
+                manners: *manners,
+            })
         }
     }
 }
@@ -70,8 +73,14 @@ pub(crate) fn spawn(
     unprivileged: Unprivileged,
 ) -> Result<Child, Error> {
     let init = Init::new(manners);
-    let pid = exec::spawn(prepared, init.foreground, &init.early, sealed, &unprivileged)
-        .inspect_err(|_| supervisor::take_terminal_back(init.foreground))?;
+    let pid = exec::spawn(
+        prepared,
+        init.foreground,
+        &init.early,
+        sealed,
+        &unprivileged,
+    )
+    .inspect_err(|_| supervisor::take_terminal_back(init.foreground))?;
     let child = Child::new(pid, &init);
     match privileges::drop_the_rest(service, unprivileged) {
         Ok(()) => Ok(child),
@@ -87,7 +96,9 @@ pub(crate) fn spawn(
 fn heed_early_stop() -> Result<(), Error> {
     while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
         if received.sent && received.signal.is_termination() {
-            return Err(Error::Stopped { signal: received.signal });
+            return Err(Error::Stopped {
+                signal: received.signal,
+            });
         }
     }
     Ok(())

@@ -83,7 +83,13 @@ pub fn main() -> ExitCode {
         command => report(command).map_err(log_errors),
     };
     // Of several problems the one with the lowest code decides, so that the code does not depend on their order.
-    let code = |errors: Vec<Error>| errors.iter().map(Error::exit_code).min().unwrap_or(exit_code::BUG);
+    let code = |errors: Vec<Error>| {
+        errors
+            .iter()
+            .map(Error::exit_code)
+            .min()
+            .unwrap_or(exit_code::BUG)
+    };
     ended.unwrap_or_else(code).into()
 }
 
@@ -97,7 +103,9 @@ fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Erro
 
 fn run_command(init: cli::Init) -> Result<Launched, Vec<Error>> {
     log::install(init.log.log_format, init.log.log_level);
-    init::init(init.into()).inspect_err(|errors| termination_log::write(errors)).map_err(log_errors)
+    init::init(init.into())
+        .inspect_err(|errors| termination_log::write(errors))
+        .map_err(log_errors)
 }
 
 fn log_errors(errors: Vec<Error>) -> Vec<Error> {
@@ -143,7 +151,8 @@ fn report(command: Command) -> Result<u8, Vec<Error>> {
         }
         Command::Digest(Lazy(digest)) => {
             log::install(digest.log.log_format, digest.log.log_level);
-            let configuration = Configuration::load(&digest.manifest.manifest, Reach::All)?.complete()?;
+            let configuration =
+                Configuration::load(&digest.manifest.manifest, Reach::All)?.complete()?;
             report::write(&format!("{}\n", configuration.digest()))?;
         }
     }
@@ -165,7 +174,10 @@ pub fn command_line() -> clap::Command {
 /// A panic is a bug. It is one line and a code of its own: as PID 1, an abort would end in a signal that the kernel ignores.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let _ = writeln!(
             std::io::stderr(),
             "sealinit: error: panicked at {place}: this is a bug in sealinit; please report it"

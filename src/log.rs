@@ -61,7 +61,10 @@ impl From<LogLevel> for Level {
 /// Sends events to standard error from now on.
 pub(crate) fn install(format: LogFormat, level: LogLevel) {
     // That another logger is there already can only be in a test.
-    let _ = tracing::subscriber::set_global_default(Log { format, level: level.into() });
+    let _ = tracing::subscriber::set_global_default(Log {
+        format,
+        level: level.into(),
+    });
 }
 
 /// Writes each event as one line. There are no spans here, and so no registry for them: making one is the dearest thing that
@@ -116,14 +119,21 @@ impl io::Write for Patient {
         /// A pipe that is ready takes this much without blocking: `PIPE_BUF` of limits.h.
         const AT_ONCE: usize = 4096;
         let mut stderr = io::stderr();
-        let patience = if STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE };
+        let patience = if STUCK.load(Ordering::Relaxed) {
+            0
+        } else {
+            PATIENCE
+        };
         let mut descriptors = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut descriptors, PollTimeout::from(patience)) == Ok(0) {
             STUCK.store(true, Ordering::Relaxed);
             return Ok(bytes.len()); // dropped: there is nobody to tell
         }
         let written = stderr.write(&bytes[..bytes.len().min(AT_ONCE)]);
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        if written
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        {
             // It waits, blocked, and would hit the service, which has written nothing.
             sys::forget_signal(Signal::PIPE);
         }
@@ -180,7 +190,9 @@ fn json(event: &Event<'_>) -> serde_json::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut line);
     let mut object = Object(serializer.serialize_map(None)?);
-    object.0.serialize_entry("level", event.metadata().level().as_str())?;
+    object
+        .0
+        .serialize_entry("level", event.metadata().level().as_str())?;
     event.record(&mut object);
     object.0.end()?;
     Ok(line)
@@ -262,7 +274,13 @@ impl Summary {
     /// Logs that the service runs now, in which state of configuration.
     pub(crate) fn log(&mut self, state: &'static str) {
         self.logged = true;
-        let Fields { digest, pin, lock, entries, ms } = self.fields();
+        let Fields {
+            digest,
+            pin,
+            lock,
+            entries,
+            ms,
+        } = self.fields();
         tracing::info!(state, digest, pin, lock, entries, ms, "{state}");
     }
 
@@ -290,17 +308,34 @@ impl Summary {
         } else {
             "refused: the service was not started"
         };
-        let Fields { digest, pin, lock, entries, ms } = self.fields();
-        tracing::error!(state = "refused", digest, pin, lock, entries, ms, "{message}");
+        let Fields {
+            digest,
+            pin,
+            lock,
+            entries,
+            ms,
+        } = self.fields();
+        tracing::error!(
+            state = "refused",
+            digest,
+            pin,
+            lock,
+            entries,
+            ms,
+            "{message}"
+        );
     }
 
     fn fields(&self) -> Fields {
         Fields {
-            digest: self.digest.map_or_else(|| "none".into(), |digest| digest.to_string()),
+            digest: self
+                .digest
+                .map_or_else(|| "none".into(), |digest| digest.to_string()),
             pin: self.pin.name(),
             lock: self.lock.name(),
             entries: self.entries as u64,
-            ms: u64::try_from(sys::monotonic().saturating_sub(self.started).as_millis()).unwrap_or(u64::MAX),
+            ms: u64::try_from(sys::monotonic().saturating_sub(self.started).as_millis())
+                .unwrap_or(u64::MAX),
         }
     }
 }
@@ -317,7 +352,13 @@ struct Fields {
 
 /// Logs differences between disk and seal.
 pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
-    for Drift { path, attribute, expected, found } in drifts {
+    for Drift {
+        path,
+        attribute,
+        expected,
+        found,
+    } in drifts
+    {
         let path = escaped(path).to_string();
         if level == Level::ERROR {
             tracing::error!(path, attribute, expected, found, "drift");

@@ -58,17 +58,30 @@ impl Manifest {
             let path = path.to_owned();
             problems
                 .into_iter()
-                .map(|problem| Error::ManifestInvalid { path: path.clone(), problem })
+                .map(|problem| Error::ManifestInvalid {
+                    path: path.clone(),
+                    problem,
+                })
                 .collect::<Vec<_>>()
         };
         let document = json::parse(&bytes).map_err(|problems| {
             // What another version means by its keys is not known, so nothing is said about them.
-            let mut of_version = json::parse::<VersionAlone>(&bytes).err().unwrap_or_default();
+            let mut of_version = json::parse::<VersionAlone>(&bytes)
+                .err()
+                .unwrap_or_default();
             of_version.retain(|problem| problem.path == "$.version");
-            invalid(if of_version.is_empty() { problems } else { of_version })
+            invalid(if of_version.is_empty() {
+                problems
+            } else {
+                of_version
+            })
         })?;
         let text = String::from_utf8(bytes).map_err(|_| Vec::new())?;
-        Ok(Self { path: path.to_owned(), text, document })
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+            document,
+        })
     }
 
     /// The bytes as they are in the file.
@@ -89,7 +102,10 @@ impl Manifest {
     /// A problem that only shows once the machine is known.
     pub(crate) fn problem(&self, offset: usize, at: String, message: String) -> Error {
         let problem = Problem::at(&self.text, offset, at, message);
-        Error::ManifestInvalid { path: self.path.clone(), problem }
+        Error::ManifestInvalid {
+            path: self.path.clone(),
+            problem,
+        }
     }
 }
 
@@ -98,10 +114,17 @@ impl Manifest {
 /// # Errors
 /// That it is missing, is no regular file, is too large, or cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let at_fault = |source| Error::ManifestRead { path: path.to_owned(), source };
+    let at_fault = |source| Error::ManifestRead {
+        path: path.to_owned(),
+        source,
+    };
     let (mut file, size) = source::open(path).map_err(at_fault)?;
     if size > MAX_BYTES {
-        return Err(Error::ManifestTooLarge { path: path.to_owned(), size, limit: MAX_BYTES });
+        return Err(Error::ManifestTooLarge {
+            path: path.to_owned(),
+            size,
+            limit: MAX_BYTES,
+        });
     }
     source::read_to_end(&mut file, size, MAX_BYTES).map_err(|error| at_fault(error.into()))
 }
@@ -272,7 +295,10 @@ fn unknown_word(word: &str, known: &[&str]) -> String {
     let word_shown = escaped(word);
     match nearest(word, known) {
         Some(near) => format!("unknown value \"{word_shown}\"; did you mean \"{near}\"?"),
-        None => format!("unknown value \"{word_shown}\"; known here: {}", known.join(", ")),
+        None => format!(
+            "unknown value \"{word_shown}\"; known here: {}",
+            known.join(", ")
+        ),
     }
 }
 
@@ -316,9 +342,9 @@ impl FromJson for Version {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         match u32::from_json(value)? {
             SUPPORTED_VERSION => Some(Self),
-            other => {
-                value.problem(format!("version {other} is not known to this sealinit; supported: {SUPPORTED_VERSION}"))
-            }
+            other => value.problem(format!(
+                "version {other} is not known to this sealinit; supported: {SUPPORTED_VERSION}"
+            )),
         }
     }
 
@@ -334,7 +360,9 @@ impl FromJson for VersionAlone {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         let object = value.object()?;
         match object.raw("version").map(str::parse::<u32>) {
-            Some(Ok(version)) if version != SUPPORTED_VERSION => object.member::<Version>("version").map(|_| Self),
+            Some(Ok(version)) if version != SUPPORTED_VERSION => {
+                object.member::<Version>("version").map(|_| Self)
+            }
             _ => Some(Self),
         }
     }
@@ -356,7 +384,9 @@ impl FromJson for Account {
         if value.is_number() {
             return match u32::from_json(value)? {
                 // (uid_t) -1 means "leave as it is" to chown(2) and setresuid(2).
-                u32::MAX => value.problem("4294967295 is no id: system calls take it for \"unchanged\""),
+                u32::MAX => {
+                    value.problem("4294967295 is no id: system calls take it for \"unchanged\"")
+                }
                 id => Some(Self::Id(id)),
             };
         }
@@ -368,7 +398,9 @@ impl FromJson for Account {
             return value.problem("the name is empty; write a name, or an id as a number");
         }
         if name.bytes().all(|byte| byte.is_ascii_digit()) {
-            return value.problem(format!("\"{name}\" is a string of digits; write {name} without quotes for an id"));
+            return value.problem(format!(
+                "\"{name}\" is a string of digits; write {name} without quotes for an id"
+            ));
         }
         Some(Self::Name(name))
     }
@@ -388,12 +420,16 @@ pub(crate) struct Mode(pub(crate) u32);
 impl FromJson for Mode {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         let octal = |text: &str| {
-            let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+            let octal = !text.is_empty()
+                && text.len() <= 4
+                && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
             octal.then(|| u32::from_str_radix(text, 8).ok()).flatten()
         };
         if value.is_number() {
             return match octal(value.raw()) {
-                Some(mode) => value.problem(format!("a mode is a string of octal digits; write \"{mode:04o}\"")),
+                Some(mode) => value.problem(format!(
+                    "a mode is a string of octal digits; write \"{mode:04o}\""
+                )),
                 None => value.problem("a mode is a string of octal digits, such as \"0640\""),
             };
         }
@@ -451,10 +487,12 @@ fn unfit_destination(text: &str) -> Option<String> {
     relative.split('/').find_map(|name| match name {
         "" => Some("has an empty component; write each / once and none at the end".into()),
         "." | ".." => Some(format!("contains \"{name}\"; write the path without it")),
-        _ if name.len() > MAX_NAME => Some(format!("has a name longer than {MAX_NAME} bytes; shorten it")),
-        _ if name.starts_with(TEMPORARY_PREFIX) => {
-            Some(format!("uses the prefix {TEMPORARY_PREFIX} of sealinit's temporary files; choose another name"))
-        }
+        _ if name.len() > MAX_NAME => Some(format!(
+            "has a name longer than {MAX_NAME} bytes; shorten it"
+        )),
+        _ if name.starts_with(TEMPORARY_PREFIX) => Some(format!(
+            "uses the prefix {TEMPORARY_PREFIX} of sealinit's temporary files; choose another name"
+        )),
         _ => None,
     })
 }
@@ -485,7 +523,10 @@ impl FromJson for WorkingDir {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         let text = value.string()?;
         if !text.starts_with('/') || text.contains('\0') {
-            return value.problem(format!("\"{}\" is not an absolute path; begin it with /", escaped(&text)));
+            return value.problem(format!(
+                "\"{}\" is not an absolute path; begin it with /",
+                escaped(&text)
+            ));
         }
         Some(Self(text.into()))
     }
@@ -520,7 +561,9 @@ pub(crate) struct Command(pub(crate) Vec<Argument>);
 impl FromJson for Command {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         if value.raw().starts_with('"') {
-            return value.problem("a command is an array of strings, such as [\"nginx\", \"-g\", \"daemon off;\"]");
+            return value.problem(
+                "a command is an array of strings, such as [\"nginx\", \"-g\", \"daemon off;\"]",
+            );
         }
         let words: Vec<Argument> = value.array()?;
         match words.first() {
@@ -612,7 +655,11 @@ struct RewriteTo(Option<Signal>);
 
 impl FromJson for RewriteTo {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
-        if value.is_null() { Some(Self(None)) } else { Signal::from_json(value).map(|signal| Self(Some(signal))) }
+        if value.is_null() {
+            Some(Self(None))
+        } else {
+            Signal::from_json(value).map(|signal| Self(Some(signal)))
+        }
     }
 
     fn schema(definitions: &mut Definitions) -> serde_json::Value {
@@ -630,11 +677,21 @@ const REFUSED_BITS: [(u32, &str); 4] = [
 
 /// Reports bits in `mode` that a sealed entry may not have.
 fn check_mode(value: &Value<'_, '_>, key: &str, mode: Option<Located<Mode>>) {
-    let Some(Located { value: Mode(mode), offset }) = mode else { return };
+    let Some(Located {
+        value: Mode(mode),
+        offset,
+    }) = mode
+    else {
+        return;
+    };
     for (bit, name) in REFUSED_BITS {
         if mode & bit != 0 {
             let fit = mode & !0o7002;
-            value.report_in(key, offset, format!("mode {mode:04o} has {name}; write \"{fit:04o}\""));
+            value.report_in(
+                key,
+                offset,
+                format!("mode {mode:04o} has {name}; write \"{fit:04o}\""),
+            );
         }
     }
 }
@@ -697,7 +754,10 @@ impl Directory {
 
     fn validate(&self, value: &Value<'_, '_>) {
         if self.source.is_none() {
-            for (given, key) in [(self.exact, "exact"), (self.file_mode.is_some(), "file_mode")] {
+            for (given, key) in [
+                (self.exact, "exact"),
+                (self.file_mode.is_some(), "file_mode"),
+            ] {
                 if given {
                     value.report(format!("{key} needs a source; add one or remove {key}"));
                 }
@@ -727,7 +787,8 @@ impl Check {
 
 impl Service {
     fn rules() -> serde_json::Value {
-        let supervised = literal!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
+        let supervised =
+            literal!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
         json!({
             "dependentSchemas": {
                 "signals": supervised, "stop_grace_seconds": supervised, "expected_exit": supervised
@@ -746,20 +807,28 @@ impl Service {
             (self.expected_exit.is_some(), "expected_exit"),
         ] {
             if given && !self.supervise {
-                value.report(format!("{key} needs \"supervise\": true; add it or remove {key}"));
+                value.report(format!(
+                    "{key} needs \"supervise\": true; add it or remove {key}"
+                ));
             }
         }
         if let Some(Mode(umask)) = self.umask
             && umask > 0o777
         {
-            value.report(format!("umask {umask:04o} has bits other than permissions; write \"0027\" or the like"));
+            value.report(format!(
+                "umask {umask:04o} has bits other than permissions; write \"0027\" or the like"
+            ));
         }
         for name in self.env.keys() {
             let shown = escaped(name);
             if name.is_empty() || name.contains(['=', '\0']) {
-                value.report(format!("env: \"{shown}\" is no variable name; it is empty or holds = or NUL"));
+                value.report(format!(
+                    "env: \"{shown}\" is no variable name; it is empty or holds = or NUL"
+                ));
             } else if name.starts_with("SEALINIT_") {
-                value.report(format!("env: {shown} never reaches the service; choose a name without SEALINIT_"));
+                value.report(format!(
+                    "env: {shown} never reaches the service; choose a name without SEALINIT_"
+                ));
             }
         }
     }
@@ -769,27 +838,65 @@ impl Document {
     /// Each destination once, and nothing below what is not a directory.
     fn validate(&self, value: &Value<'_, '_>) {
         let files = self.files.iter().map(|file| (&file.dest, false));
-        let directories = self.directories.iter().map(|directory| (&directory.path, true));
+        let directories = self
+            .directories
+            .iter()
+            .map(|directory| (&directory.path, true));
         let absent = self.absent.iter().map(|path| (path, false));
-        let places = (0..).map(|i| format!("$.files[{i}].dest")).take(self.files.len());
-        let places = places.chain((0..).map(|i| format!("$.directories[{i}].path")).take(self.directories.len()));
-        let places = places.chain((0..).map(|i| format!("$.absent[{i}]")).take(self.absent.len()));
+        let places = (0..)
+            .map(|i| format!("$.files[{i}].dest"))
+            .take(self.files.len());
+        let places = places.chain(
+            (0..)
+                .map(|i| format!("$.directories[{i}].path"))
+                .take(self.directories.len()),
+        );
+        let places = places.chain(
+            (0..)
+                .map(|i| format!("$.absent[{i}]"))
+                .take(self.absent.len()),
+        );
         let declared: Vec<_> = files.chain(directories).chain(absent).zip(places).collect();
 
         // By their bytes, which are in normal form: a path is hashed component by component.
         let mut by_path: HashMap<&OsStr, (bool, &str)> = HashMap::with_capacity(declared.len());
-        for ((Located { value: Destination(path), offset }, directory), place) in &declared {
+        for (
+            (
+                Located {
+                    value: Destination(path),
+                    offset,
+                },
+                directory,
+            ),
+            place,
+        ) in &declared
+        {
             if let Some((_, first)) = by_path.insert(path.as_os_str(), (*directory, place)) {
                 let shown = escaped(path);
-                value.report_as(place, *offset, format!("{shown} is declared already at {first}; keep one"));
+                value.report_as(
+                    place,
+                    *offset,
+                    format!("{shown} is declared already at {first}; keep one"),
+                );
             }
         }
-        for ((Located { value: Destination(path), offset }, _), place) in &declared {
+        for (
+            (
+                Located {
+                    value: Destination(path),
+                    offset,
+                },
+                _,
+            ),
+            place,
+        ) in &declared
+        {
             for ancestor in path.ancestors().skip(1) {
                 if let Some((false, above)) = by_path.get(ancestor.as_os_str()) {
                     let (shown, ancestor) = (escaped(path), escaped(ancestor));
-                    let message =
-                        format!("{shown} is below {ancestor}, which {above} says is no directory; remove one");
+                    let message = format!(
+                        "{shown} is below {ancestor}, which {above} says is no directory; remove one"
+                    );
                     value.report_as(place, *offset, message);
                 }
             }

@@ -16,7 +16,9 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::inventory::{Inventory, Kind, PathKey};
 use crate::json::Located;
-use crate::manifest::{self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget};
+use crate::manifest::{
+    self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget,
+};
 use crate::supervisor::{DEFAULT_GRACE, Manners};
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
@@ -181,7 +183,12 @@ impl Plan {
     ) -> (Option<Self>, Vec<Error>) {
         let mut groups = BTreeSet::from([identities.service.gid]);
         groups.extend(&identities.service.supplementary);
-        let mut planning = Planning { manifest, identities, groups, errors: vec![] };
+        let mut planning = Planning {
+            manifest,
+            identities,
+            groups,
+            errors: vec![],
+        };
         let service = planning.service(arguments);
         let entries = planning.entries(inventory);
         let plan = service.map(|service| Self {
@@ -199,7 +206,12 @@ impl Plan {
     pub(crate) fn directories(&self) -> BTreeSet<&Path> {
         let is_directory = |entry: &&Entry| matches!(entry.what, What::Directory(_));
         let mut paths = BTreeSet::new();
-        paths.extend(self.entries.iter().filter(is_directory).map(|entry| entry.dest.as_path()));
+        paths.extend(
+            self.entries
+                .iter()
+                .filter(is_directory)
+                .map(|entry| entry.dest.as_path()),
+        );
         paths
     }
 
@@ -212,7 +224,12 @@ impl Plan {
             _ => false,
         };
         let mut paths = BTreeSet::new();
-        paths.extend(self.entries.iter().filter(|entry| locked(entry)).map(|entry| entry.dest.as_path()));
+        paths.extend(
+            self.entries
+                .iter()
+                .filter(|entry| locked(entry))
+                .map(|entry| entry.dest.as_path()),
+        );
         paths
     }
 }
@@ -227,7 +244,11 @@ impl Entry {
 impl Service {
     /// The same credentials and surroundings for another command, which is not supervised.
     pub(crate) fn with_command(&self, command: Vec<OsString>) -> Self {
-        Self { command, supervised: None, ..self.clone() }
+        Self {
+            command,
+            supervised: None,
+            ..self.clone()
+        }
     }
 
     fn lock(&self, installer: u32) -> Lock {
@@ -259,7 +280,10 @@ impl Planning<'_> {
     }
 
     fn service(&mut self, arguments: &[OsString]) -> Option<Service> {
-        let Located { value: service, offset } = &self.manifest.document.service;
+        let Located {
+            value: service,
+            offset,
+        } = &self.manifest.document.service;
         let identity = &self.identities.service;
         let command = match (arguments, &service.command) {
             ([], Some(command)) => words(command),
@@ -271,8 +295,10 @@ impl Planning<'_> {
             (arguments, _) => arguments.to_vec(),
         };
         if self.groups.len() > MAX_GROUPS {
-            let message =
-                format!("{} groups are more than a process can have; name at most {MAX_GROUPS}", self.groups.len());
+            let message = format!(
+                "{} groups are more than a process can have; name at most {MAX_GROUPS}",
+                self.groups.len()
+            );
             self.problem(*offset, "$.service.supplementary_groups".into(), message);
         }
         Some(Service {
@@ -298,8 +324,12 @@ impl Planning<'_> {
 
     fn entries(&mut self, inventory: &Inventory) -> Vec<Entry> {
         let document = &self.manifest.document;
-        let files: HashMap<&Path, (usize, &manifest::File)> =
-            document.files.iter().enumerate().map(|(i, file)| (file.dest.value.0.as_path(), (i, file))).collect();
+        let files: HashMap<&Path, (usize, &manifest::File)> = document
+            .files
+            .iter()
+            .enumerate()
+            .map(|(i, file)| (file.dest.value.0.as_path(), (i, file)))
+            .collect();
         let directories: HashMap<&Path, Declared<'_>> = document
             .directories
             .iter()
@@ -307,8 +337,12 @@ impl Planning<'_> {
             .map(|(i, directory)| (directory.path.value.0.as_path(), (i, directory)))
             .collect();
 
-        let absent: HashMap<&Path, (usize, usize)> =
-            document.absent.iter().enumerate().map(|(i, path)| (path.value.0.as_path(), (i, path.offset))).collect();
+        let absent: HashMap<&Path, (usize, usize)> = document
+            .absent
+            .iter()
+            .enumerate()
+            .map(|(i, path)| (path.value.0.as_path(), (i, path.offset)))
+            .collect();
 
         let mut entries = Vec::with_capacity(inventory.0.len());
         let any_exact = document.directories.iter().any(|directory| directory.exact);
@@ -325,9 +359,10 @@ impl Planning<'_> {
             let mut nearest = declared(dest).into_iter().chain(around.iter().copied());
             let above = nearest.find(|(_, directory)| directory.source.is_some());
             let (what, (offset, at)) = match (kind, files.get(dest), declared(dest).or(above)) {
-                (Kind::Absent, Some(&(index, file)), _) => {
-                    (What::Absent, (file.dest.offset, format!("$.files[{index}]")))
-                }
+                (Kind::Absent, Some(&(index, file)), _) => (
+                    What::Absent,
+                    (file.dest.offset, format!("$.files[{index}]")),
+                ),
                 (Kind::Absent, None, _) => {
                     let (index, offset) = absent.get(dest).copied().unwrap_or_default();
                     (What::Absent, (offset, format!("$.absent[{index}]")))
@@ -360,18 +395,36 @@ impl Planning<'_> {
                 }
             }
             if any_exact && *kind != Kind::Absent {
-                for (path, name) in dest.ancestors().skip(1).zip(dest.ancestors().map(Path::file_name)) {
-                    let exact = directories.get(path).is_some_and(|(_, directory)| directory.exact)
-                        || above.is_some_and(|(_, above)| above.exact && path.starts_with(&above.path.value.0));
+                for (path, name) in dest
+                    .ancestors()
+                    .skip(1)
+                    .zip(dest.ancestors().map(Path::file_name))
+                {
+                    let exact = directories
+                        .get(path)
+                        .is_some_and(|(_, directory)| directory.exact)
+                        || above.is_some_and(|(_, above)| {
+                            above.exact && path.starts_with(&above.path.value.0)
+                        });
                     if exact && let Some(name) = name {
-                        present.entry(path.to_owned()).or_default().insert(name.to_owned());
+                        present
+                            .entry(path.to_owned())
+                            .or_default()
+                            .insert(name.to_owned());
                     }
                 }
             }
-            entries.push(Entry { dest: dest.to_owned(), what, locked });
+            entries.push(Entry {
+                dest: dest.to_owned(),
+                what,
+                locked,
+            });
         }
         for entry in &mut entries {
-            if let What::Directory(Directory { exact: Some(names), .. }) = &mut entry.what {
+            if let What::Directory(Directory {
+                exact: Some(names), ..
+            }) = &mut entry.what
+            {
                 *names = present.remove(&entry.dest).unwrap_or_default();
             }
         }
@@ -388,29 +441,55 @@ impl Planning<'_> {
             (Some(source), _) => Origin::Source(self.manifest.locate(&source.0)),
             (None, text) => Origin::Manifest(text.clone().unwrap_or_default()),
         };
-        What::File(File { content, origin, attributes, secret: file.secret, mutable: file.mutable })
+        What::File(File {
+            content,
+            origin,
+            attributes,
+            secret: file.secret,
+            mutable: file.mutable,
+        })
     }
 
     /// A file found in the source of `directory`.
     fn copied_file(&self, dest: &Path, content: Content, directory: &manifest::Directory) -> What {
-        let attributes =
-            Attributes { mode: mode(directory.file_mode, DEFAULT_FILE_MODE), ..self.directory_attributes(directory) };
+        let attributes = Attributes {
+            mode: mode(directory.file_mode, DEFAULT_FILE_MODE),
+            ..self.directory_attributes(directory)
+        };
         let source = directory.source.as_ref().map_or("", |source| &source.0);
         let below = dest.strip_prefix(&directory.path.value.0).unwrap_or(dest);
         let origin = Origin::Source(self.manifest.locate(source).join(below));
-        What::File(File { content, origin, attributes, secret: false, mutable: false })
+        What::File(File {
+            content,
+            origin,
+            attributes,
+            secret: false,
+            mutable: false,
+        })
     }
 
     fn directory(&self, declared: &manifest::Directory) -> What {
         let exact = declared.exact.then(BTreeSet::new);
         let attributes = self.directory_attributes(declared);
-        What::Directory(Directory { attributes, exact, recursive: declared.recursive })
+        What::Directory(Directory {
+            attributes,
+            exact,
+            recursive: declared.recursive,
+        })
     }
 
     fn directory_attributes(&self, directory: &manifest::Directory) -> Attributes {
         let copied = directory.source.is_some();
-        let default_owner = if copied { self.identities.installer } else { self.identities.service.uid };
-        let default_mode = if copied { DEFAULT_COPIED_DIRECTORY_MODE } else { DEFAULT_OWN_DIRECTORY_MODE };
+        let default_owner = if copied {
+            self.identities.installer
+        } else {
+            self.identities.service.uid
+        };
+        let default_mode = if copied {
+            DEFAULT_COPIED_DIRECTORY_MODE
+        } else {
+            DEFAULT_OWN_DIRECTORY_MODE
+        };
         Attributes {
             uid: self.uid(directory.owner.as_ref(), default_owner),
             gid: self.gid(directory.group.as_ref()),
@@ -419,11 +498,15 @@ impl Planning<'_> {
     }
 
     fn uid(&self, owner: Option<&Account>, default: u32) -> u32 {
-        owner.and_then(|owner| self.identities.uid(owner)).unwrap_or(default)
+        owner
+            .and_then(|owner| self.identities.uid(owner))
+            .unwrap_or(default)
     }
 
     fn gid(&self, group: Option<&Account>) -> u32 {
-        group.and_then(|group| self.identities.gid(group)).unwrap_or(self.identities.service.gid)
+        group
+            .and_then(|group| self.identities.gid(group))
+            .unwrap_or(self.identities.service.gid)
     }
 
     /// Whether the service has another uid than what is installed for it.
@@ -441,7 +524,12 @@ impl Planning<'_> {
 
     /// A locked entry must not be the service's to change.
     fn check_locked(&mut self, offset: usize, at: &str, dest: &Path, what: &What) {
-        let Some(attributes) = what.attributes().filter(|attributes| self.opens(*attributes)) else { return };
+        let Some(attributes) = what
+            .attributes()
+            .filter(|attributes| self.opens(*attributes))
+        else {
+            return;
+        };
         let dest = escaped(dest);
         let message = if attributes.uid == self.identities.service.uid {
             format!(
@@ -450,13 +538,22 @@ impl Planning<'_> {
             )
         } else {
             let (mode, fit) = (attributes.mode, attributes.mode & !0o020);
-            format!("{dest} would be writable for the service's group with mode {mode:04o}; write \"{fit:04o}\"")
+            format!(
+                "{dest} would be writable for the service's group with mode {mode:04o}; write \"{fit:04o}\""
+            )
         };
         self.problem(offset, at.to_owned(), message);
     }
 
     /// A locked entry must not be below a directory that is the service's to change, or is going to be given away as a whole.
-    fn check_below(&mut self, offset: usize, at: &str, dest: &Path, index: usize, directory: &manifest::Directory) {
+    fn check_below(
+        &mut self,
+        offset: usize,
+        at: &str,
+        dest: &Path,
+        index: usize,
+        directory: &manifest::Directory,
+    ) {
         let (dest, above) = (escaped(dest), escaped(&directory.path.value.0));
         let attributes = self.directory_attributes(directory);
         let message = if self.opens(attributes) {
@@ -464,7 +561,9 @@ impl Planning<'_> {
                 "{dest} is below {above}, which the service can change; install it elsewhere, add \"mutable\": true, or \
                  let $.directories[{index}] belong to root"
             )
-        } else if self.is_locking() && (attributes.uid != self.identities.installer || attributes.mode & 0o022 != 0) {
+        } else if self.is_locking()
+            && (attributes.uid != self.identities.installer || attributes.mode & 0o022 != 0)
+        {
             format!(
                 "{dest} is below {above}, which others than root can change; let $.directories[{index}] belong to root, \
                  without write permission for group and others"
@@ -483,7 +582,10 @@ impl Planning<'_> {
 
 impl From<&manifest::Check> for Check {
     fn from(check: &manifest::Check) -> Self {
-        Self { command: words(&check.command), limit: Duration::from_secs(check.timeout_seconds.into()) }
+        Self {
+            command: words(&check.command),
+            limit: Duration::from_secs(check.timeout_seconds.into()),
+        }
     }
 }
 
@@ -494,12 +596,19 @@ fn words(command: &manifest::Command) -> Vec<OsString> {
 /// How the manifest wants a service to be supervised.
 fn manners(service: &manifest::Service) -> Manners {
     let signals = service.signals.clone();
-    let (target, rewrite) =
-        signals.map_or_else(|| (SignalTarget::Child, BTreeMap::new()), |signals| (signals.target, signals.rewrite.0));
+    let (target, rewrite) = signals.map_or_else(
+        || (SignalTarget::Child, BTreeMap::new()),
+        |signals| (signals.target, signals.rewrite.0),
+    );
     Manners {
         target,
         rewrite: rewrite.into_iter().collect(),
-        expected_exit: service.expected_exit.iter().flatten().map(|status| status.0).collect(),
+        expected_exit: service
+            .expected_exit
+            .iter()
+            .flatten()
+            .map(|status| status.0)
+            .collect(),
         grace: Duration::from_secs(service.stop_grace_seconds.unwrap_or(DEFAULT_GRACE).into()),
     }
 }

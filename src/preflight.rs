@@ -33,7 +33,12 @@ pub(crate) fn first_start(
     errors.extend(own_paths(tree, plan, state.path(), Some(manifest)));
     errors.extend(destinations(tree, plan, mount_points()));
     errors.extend(foreign_owners(plan, starter));
-    errors.extend(capabilities(&plan.service, &plan.entries, starter, Phase::FirstStart));
+    errors.extend(capabilities(
+        &plan.service,
+        &plan.entries,
+        starter,
+        Phase::FirstStart,
+    ));
     errors.extend(user_namespace(&plan.service, &plan.entries, starter));
     errors.extend(service(plan));
     errors
@@ -51,41 +56,70 @@ pub(crate) fn first_start_elsewhere(
     errors.extend(state.obstacle());
     errors.extend(own_paths(tree, plan, state.path(), None));
     errors.extend(destinations(tree, plan, mount_points));
-    errors.extend(with_checks(plan, |service| access::obstacles(tree, service, |path| brings(plan, path))));
+    errors.extend(with_checks(plan, |service| {
+        access::obstacles(tree, service, |path| brings(plan, path))
+    }));
     errors
 }
 
 /// What a later start can know before it looks at the disk: whether it will be able to become the service.
 pub(crate) fn later_start(plan: &Plan, starter: &Starter) -> Vec<Error> {
     // Which ids this user namespace has, the first start has seen.
-    capabilities(&plan.service, &plan.entries, starter, Phase::LaterStart).into_iter().collect()
+    capabilities(&plan.service, &plan.entries, starter, Phase::LaterStart)
+        .into_iter()
+        .collect()
 }
 
 /// What keeps this process from having the credentials of `service`, when there is nothing to install.
 pub(crate) fn drop(service: &Service, starter: &Starter) -> Vec<Error> {
     let groups = service.groups.len();
     if groups > MAX_GROUPS {
-        return vec![Error::TooManyGroups { groups, limit: MAX_GROUPS }];
+        return vec![Error::TooManyGroups {
+            groups,
+            limit: MAX_GROUPS,
+        }];
     }
     let lacking = capabilities(service, &[], starter, Phase::LaterStart);
-    lacking.into_iter().chain(user_namespace(service, &[], starter)).collect()
+    lacking
+        .into_iter()
+        .chain(user_namespace(service, &[], starter))
+        .collect()
 }
 
 /// Everything that would stop a restore of the entries at `paths`.
-pub(crate) fn restore(tree: &Tree, plan: &Plan, paths: &BTreeSet<&Path>, starter: &Starter) -> Vec<Error> {
-    let drifted: Vec<Entry> =
-        plan.entries.iter().filter(|entry| paths.contains(entry.dest.as_path())).cloned().collect();
+pub(crate) fn restore(
+    tree: &Tree,
+    plan: &Plan,
+    paths: &BTreeSet<&Path>,
+    starter: &Starter,
+) -> Vec<Error> {
+    let drifted: Vec<Entry> = plan
+        .entries
+        .iter()
+        .filter(|entry| paths.contains(entry.dest.as_path()))
+        .cloned()
+        .collect();
     let mut errors = Vec::new();
     for entry in &drifted {
-        let writable = tree.parent(&entry.dest).and_then(|(dir, _)| dir.check_writable());
+        let writable = tree
+            .parent(&entry.dest)
+            .and_then(|(dir, _)| dir.check_writable());
         // A directory that drifted may be missing or closed; that is what is going to be mended.
         if let Err(source) = writable
             && source.is(ErrorKind::ReadOnlyFilesystem)
         {
-            errors.push(Error::Install { path: entry.dest.clone(), source });
+            errors.push(Error::Install {
+                path: entry.dest.clone(),
+                source,
+            });
         }
     }
-    errors.extend(capabilities(&plan.service, &drifted, starter, Phase::FirstStart));
+    errors.extend(capabilities(
+        &plan.service,
+        &drifted,
+        starter,
+        Phase::FirstStart,
+    ));
     errors
 }
 
@@ -111,7 +145,9 @@ fn brings(plan: &Plan, path: &Path) -> bool {
     plan.entries.iter().any(|entry| match &entry.what {
         What::Absent => false,
         // One that the service may not execute is no better than one that is there and it may not.
-        What::File(file) => entry.dest == path && access::may_execute(&plan.service, file.attributes),
+        What::File(file) => {
+            entry.dest == path && access::may_execute(&plan.service, file.attributes)
+        }
         // What is in it, and whether it can be entered, is decided by its new owner and mode.
         What::Directory(_) => path.starts_with(&entry.dest),
     })
@@ -119,9 +155,13 @@ fn brings(plan: &Plan, path: &Path) -> bool {
 
 /// Where `path` really is: links in what exists of it resolved, the rest as it stands.
 fn real_path(tree: &Tree, path: &Path) -> PathBuf {
-    let existing = path.ancestors().find_map(|above| Some((above, tree.dir(above).ok()?)));
+    let existing = path
+        .ancestors()
+        .find_map(|above| Some((above, tree.dir(above).ok()?)));
     match existing {
-        Some((above, dir)) => dir.path().join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        Some((above, dir)) => dir
+            .path()
+            .join(path.strip_prefix(above).unwrap_or(Path::new(""))),
         None => path.to_owned(),
     }
 }
@@ -135,8 +175,11 @@ fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
         let dest = real_path(tree, &entry.dest);
         // A file takes the place of all that is below its name, too.
         let is_file = matches!(entry.what, What::File(_));
-        let removes =
-            |path: &Path| path == dest || (is_file && path.starts_with(&dest)) || removes(&entry.what, &dest, path);
+        let removes = |path: &Path| {
+            path == dest
+                || (is_file && path.starts_with(&dest))
+                || removes(&entry.what, &dest, path)
+        };
         // Whoever can change a directory above the state can take the state away, however well that is locked itself.
         let gives_away = match &entry.what {
             What::Directory(directory) => {
@@ -147,19 +190,29 @@ fn own_paths(tree: &Tree, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
             _ => false,
         };
         let source = |other: &&Entry| match &other.what {
-            What::File(File { origin: Origin::Source(path), .. }) => path.starts_with(&entry.dest),
+            What::File(File {
+                origin: Origin::Source(path),
+                ..
+            }) => path.starts_with(&entry.dest),
             _ => false,
         };
         let hit = if dest.starts_with(&own_state) || removes(&own_state) || gives_away {
             Some(state_dir.to_owned())
-        } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real)) {
+        } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real))
+        {
             Some((*manifest).to_owned())
         } else if entry.what == What::Absent {
-            plan.entries.iter().find(source).map(|other| other.dest.clone())
+            plan.entries
+                .iter()
+                .find(source)
+                .map(|other| other.dest.clone())
         } else {
             None
         };
-        errors.extend(hit.map(|path| Error::OwnPath { path, dest: entry.dest.clone() }));
+        errors.extend(hit.map(|path| Error::OwnPath {
+            path,
+            dest: entry.dest.clone(),
+        }));
     }
     errors
 }
@@ -201,7 +254,10 @@ fn destinations(tree: &Tree, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Err
 impl<'a> Destinations<'a> {
     fn tell(&mut self, entry: &Entry, source: TreeError) {
         if self.told.insert(source.to_string()) {
-            self.errors.push(Error::Install { path: entry.dest.clone(), source });
+            self.errors.push(Error::Install {
+                path: entry.dest.clone(),
+                source,
+            });
         }
     }
 
@@ -219,7 +275,11 @@ impl<'a> Destinations<'a> {
         {
             return Err(error);
         }
-        if entry.what == What::Absent && dest.file_name().is_none_or(|name| matches!(dir.look(name), Ok(None))) {
+        if entry.what == What::Absent
+            && dest
+                .file_name()
+                .is_none_or(|name| matches!(dir.look(name), Ok(None)))
+        {
             return Ok(());
         }
         // A directory that is there already is not made, and what is above it may be read-only: a mounted volume.
@@ -230,33 +290,56 @@ impl<'a> Destinations<'a> {
         if !is_there {
             match dir.check_writable() {
                 // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
-                Err(error) if error.is(ErrorKind::PermissionDenied) && self.planned.contains(existing) => {}
+                Err(error)
+                    if error.is(ErrorKind::PermissionDenied) && self.planned.contains(existing) => {
+                }
                 checked => checked?,
             }
         }
-        if is_parent { self.in_place(entry, &dir) } else { Ok(()) }
+        if is_parent {
+            self.in_place(entry, &dir)
+        } else {
+            Ok(())
+        }
     }
 
     /// What is at the destination now, and whether it can be replaced.
     fn in_place(&mut self, entry: &'a Entry, dir: &Rc<Dir>) -> Result<(), TreeError> {
         let dest = entry.dest.as_path();
-        let Some(name) = dest.file_name() else { return Ok(()) };
+        let Some(name) = dest.file_name() else {
+            return Ok(());
+        };
         let real = dir.path().join(name);
         if let Some(other) = self.seen.insert(real.clone(), dest) {
-            self.errors.push(Error::SameFile { path: dest.to_owned(), other: other.to_owned() });
+            self.errors.push(Error::SameFile {
+                path: dest.to_owned(),
+                other: other.to_owned(),
+            });
         }
         let found = dir.look(name)?;
-        if let Some(mounted) = self.mount_points.iter().find(|mounted| removes(&entry.what, &real, mounted)) {
-            self.errors.push(Error::MountPoint { path: dest.to_owned(), mounted: mounted.clone() });
+        if let Some(mounted) = self
+            .mount_points
+            .iter()
+            .find(|mounted| removes(&entry.what, &real, mounted))
+        {
+            self.errors.push(Error::MountPoint {
+                path: dest.to_owned(),
+                mounted: mounted.clone(),
+            });
             return Ok(());
         }
         match &entry.what {
             What::File(_) if found.is_some_and(|found| found.kind == FileKind::Directory) => {
-                self.errors.push(Error::DirectoryInPlace { path: dest.to_owned() });
+                self.errors.push(Error::DirectoryInPlace {
+                    path: dest.to_owned(),
+                });
             }
             What::Directory(directory) => match found {
                 Some(found) if found.kind != FileKind::Directory => {
-                    return Err(TreeError::NotDirectory { path: dest.to_owned(), kind: found.kind.name() });
+                    return Err(TreeError::NotDirectory {
+                        path: dest.to_owned(),
+                        kind: found.kind.name(),
+                    });
                 }
                 Some(found) => {
                     let below = self.tree.dir(dest)?;
@@ -264,13 +347,21 @@ impl<'a> Destinations<'a> {
                     if directory.recursive
                         && let Some(found) = below.hard_link_below(uid, gid)?
                     {
-                        self.errors.push(Error::HardLink { path: dest.to_owned(), found });
+                        self.errors.push(Error::HardLink {
+                            path: dest.to_owned(),
+                            found,
+                        });
                     }
                     let changes = found.attributes != directory.attributes || directory.recursive;
                     let (me, is) = (self.tree.trusted(), found.attributes.uid);
                     if changes && me != 0 && is != me {
                         let dest = dest.to_owned();
-                        self.errors.push(Error::NotOurs { dest, uid, gid, is: me });
+                        self.errors.push(Error::NotOurs {
+                            dest,
+                            uid,
+                            gid,
+                            is: me,
+                        });
                     }
                     if let Err(error) = below.check_writable()
                         && changes
@@ -289,13 +380,18 @@ impl<'a> Destinations<'a> {
 
 /// Whether installing `what` at `real` would have to replace or remove `path`.
 fn removes(what: &What, real: &Path, path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(real) else { return false };
+    let Ok(below) = path.strip_prefix(real) else {
+        return false;
+    };
     match what {
         What::File(_) => path == real,
         What::Absent => true,
-        What::Directory(Directory { exact: Some(names), .. }) => {
-            below.iter().next().is_some_and(|name| !names.contains(name))
-        }
+        What::Directory(Directory {
+            exact: Some(names), ..
+        }) => below
+            .iter()
+            .next()
+            .is_some_and(|name| !names.contains(name)),
         What::Directory(_) => false,
     }
 }
@@ -316,7 +412,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
         let octal = (byte == b'\\').then(|| after.get(..3)).flatten();
-        let octal = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let octal =
+            octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         bytes.push(octal.unwrap_or(byte));
         rest = if octal.is_some() { &after[3..] } else { after };
     }
@@ -330,10 +427,17 @@ fn foreign_owners(plan: &Plan, starter: &Starter) -> Vec<Error> {
     }
     let mut errors = Vec::new();
     for entry in &plan.entries {
-        let Some(attributes) = entry.what.attributes() else { continue };
+        let Some(attributes) = entry.what.attributes() else {
+            continue;
+        };
         let (uid, gid) = (attributes.uid, attributes.gid);
         if uid != starter.uid || (gid != starter.gid && !starter.groups.contains(&gid)) {
-            errors.push(Error::NotOurs { dest: entry.dest.clone(), uid, gid, is: starter.uid });
+            errors.push(Error::NotOurs {
+                dest: entry.dest.clone(),
+                uid,
+                gid,
+                is: starter.uid,
+            });
         }
     }
     errors
@@ -347,16 +451,27 @@ enum Phase {
 }
 
 /// The capabilities that this start needs and has not: all of them, each with the reason.
-fn capabilities(service: &Service, entries: &[Entry], starter: &Starter, phase: Phase) -> Option<Error> {
+fn capabilities(
+    service: &Service,
+    entries: &[Entry],
+    starter: &Starter,
+    phase: Phase,
+) -> Option<Error> {
     let mut needed: Vec<(Capability, String)> = Vec::new();
     if starter.is_root() {
         if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, starter)) {
-            needed.push((Capability::CHOWN, "to give files their owner and group".into()));
+            needed.push((
+                Capability::CHOWN,
+                "to give files their owner and group".into(),
+            ));
         }
         if entries.iter().any(|entry| is_unreadable(entry, starter))
             && !starter.capabilities.contains(Capability::DAC_OVERRIDE)
         {
-            needed.push((Capability::DAC_READ_SEARCH, "to read sealed files that their owner may not read".into()));
+            needed.push((
+                Capability::DAC_READ_SEARCH,
+                "to read sealed files that their owner may not read".into(),
+            ));
         }
         if service.uid != starter.uid {
             needed.push((Capability::SETUID, format!("to become uid {}", service.uid)));
@@ -365,10 +480,18 @@ fn capabilities(service: &Service, entries: &[Entry], starter: &Starter, phase: 
             needed.push((Capability::SETGID, format!("to become gid {}", service.gid)));
         }
         if !service.no_new_privileges && surplus_bounding(service) {
-            needed.push((Capability::SETPCAP, "to empty the bounding set, as no_new_privileges is false".into()));
+            needed.push((
+                Capability::SETPCAP,
+                "to empty the bounding set, as no_new_privileges is false".into(),
+            ));
         }
     }
-    needed.extend(service.capabilities.iter().map(|capability| (capability, "to keep it for the service".into())));
+    needed.extend(
+        service
+            .capabilities
+            .iter()
+            .map(|capability| (capability, "to keep it for the service".into())),
+    );
     // What is kept must be permitted, which is more than what is effective; the rest is used by us.
     let permitted = sys::capabilities().map_or(starter.capabilities, |sets| sets.permitted);
     let held = |capability: Capability| {
@@ -376,12 +499,20 @@ fn capabilities(service: &Service, entries: &[Entry], starter: &Starter, phase: 
             || (service.capabilities.contains(capability) && permitted.contains(capability))
     };
     needed.retain(|(capability, _)| !held(*capability));
-    let reasons: Vec<String> = needed.iter().map(|(capability, why)| format!("{capability} ({why})")).collect();
-    (!reasons.is_empty()).then(|| Error::Capabilities { why: reasons.join(", ") })
+    let reasons: Vec<String> = needed
+        .iter()
+        .map(|(capability, why)| format!("{capability} ({why})"))
+        .collect();
+    (!reasons.is_empty()).then(|| Error::Capabilities {
+        why: reasons.join(", "),
+    })
 }
 
 fn gives_away(entry: &Entry, starter: &Starter) -> bool {
-    entry.what.attributes().is_some_and(|found| (found.uid, found.gid) != (starter.uid, starter.gid))
+    entry
+        .what
+        .attributes()
+        .is_some_and(|found| (found.uid, found.gid) != (starter.uid, starter.gid))
 }
 
 /// Whether a sealed file is closed to us without a capability.
@@ -390,7 +521,8 @@ fn is_unreadable(entry: &Entry, starter: &Starter) -> bool {
         // Somebody else's is opened as that somebody.
         What::File(file) if !file.mutable => {
             let attributes = file.attributes;
-            attributes.mode & 0o400 == 0 && (attributes.uid == starter.uid || attributes.mode & 0o004 == 0)
+            attributes.mode & 0o400 == 0
+                && (attributes.uid == starter.uid || attributes.mode & 0o004 == 0)
         }
         _ => false,
     }
@@ -410,11 +542,14 @@ fn user_namespace(service: &Service, entries: &[Entry], starter: &Starter) -> Ve
     let mut errors = Vec::new();
     for (ids, what, map) in [(uids, "uid", "uid_map"), (gids, "gid", "gid_map")] {
         // Without /proc nothing is known, and the first chown or setresuid will tell.
-        let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else { continue };
+        let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else {
+            continue;
+        };
         let unmapped = ids.into_iter().filter(|id| !is_mapped(&text, *id));
         errors.extend(unmapped.map(|id| Error::NotMapped { what, id, map }));
     }
-    let denied = std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
+    let denied =
+        std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
     if denied && !starter.has_groups(&service.groups) {
         errors.push(Error::SetgroupsDenied);
     }
@@ -436,7 +571,9 @@ fn changes_groups(service: &Service, starter: &Starter) -> bool {
 
 /// Whether the bounding set holds more than the service may have, or may do so: nobody tells.
 pub(crate) fn surplus_bounding(service: &Service) -> bool {
-    sys::bounding().map_or(true, |bounding| bounding.without(service.capabilities) != CapabilitySet::EMPTY)
+    sys::bounding().map_or(true, |bounding| {
+        bounding.without(service.capabilities) != CapabilitySet::EMPTY
+    })
 }
 
 #[cfg(test)]
@@ -445,9 +582,12 @@ mod tests {
 
     #[test]
     fn mount_points_are_unescaped() {
-        for (field, path) in
-            [(&b"/a\\040b"[..], &b"/a b"[..]), (b"/a\\134", b"/a\\"), (b"\\9", b"\\9"), (b"/\\012", b"/\n")]
-        {
+        for (field, path) in [
+            (&b"/a\\040b"[..], &b"/a b"[..]),
+            (b"/a\\134", b"/a\\"),
+            (b"\\9", b"\\9"),
+            (b"/\\012", b"/\n"),
+        ] {
             assert_eq!(unescape(field), path);
         }
     }

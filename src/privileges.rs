@@ -52,7 +52,8 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
         cleared => cleared.map_err(failed("clearing the ambient set"))?,
     }
     if service.capabilities != CapabilitySet::EMPTY {
-        sys::set_keep_capabilities(true).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+        sys::set_keep_capabilities(true)
+            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     if starter.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
@@ -70,7 +71,8 @@ pub(crate) fn drop_to(service: &Service, starter: &Starter) -> Result<Unprivileg
         sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
     }
     if service.capabilities != CapabilitySet::EMPTY {
-        sys::set_keep_capabilities(false).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+        sys::set_keep_capabilities(false)
+            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     // Last: it forbids nothing of the above, but whatever a later version adds above may need what it forbids.
     if service.no_new_privileges {
@@ -89,10 +91,18 @@ pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Er
         return Ok(());
     }
     // The ambient set goes with the permitted one.
-    let refused = |source: Errno| Error::DropRest { why: source.to_string() };
+    let refused = |source: Errno| Error::DropRest {
+        why: source.to_string(),
+    };
     sys::set_capabilities(CapabilitySet::EMPTY).map_err(refused)?;
     let left = sys::capabilities().map_err(refused)?.permitted;
-    if left == CapabilitySet::EMPTY { Ok(()) } else { Err(Error::DropRest { why: format!("{left} is left") }) }
+    if left == CapabilitySet::EMPTY {
+        Ok(())
+    } else {
+        Err(Error::DropRest {
+            why: format!("{left} is left"),
+        })
+    }
 }
 
 fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
@@ -102,7 +112,8 @@ fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
 fn assert_single_thread() -> Result<(), Error> {
     // A directory's links are its own two and one for each directory in it, which here is a thread. Without /proc there is
     // nothing to count; nothing here ever starts a thread that outlives its function.
-    let threads = || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
+    let threads =
+        || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
     // Who joins a thread is woken when it has done its last, a moment before the kernel counts it no more.
     for _ in 0..LAST_MOMENTS {
         if threads() <= 1 {
@@ -112,7 +123,9 @@ fn assert_single_thread() -> Result<(), Error> {
     }
     match threads() {
         0 | 1 => Ok(()),
-        threads => Err(Error::NotDropped { what: format!("{threads} threads are running") }),
+        threads => Err(Error::NotDropped {
+            what: format!("{threads} threads are running"),
+        }),
     }
 }
 
@@ -124,7 +137,9 @@ fn give_stdio(service: &Service, starter: &Starter) {
     }
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        let Ok(found) = fstat(descriptor) else { continue };
+        let Ok(found) = fstat(descriptor) else {
+            continue;
+        };
         // A regular file is the operator's, redirected to; a device that is no terminal is everybody's.
         let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFIFO => true,
@@ -142,7 +157,9 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
     let sets = sys::capabilities().map_err(failed("capget"))?;
     if sets.effective.contains(Capability::SETPCAP) {
         // Asked first: an engine leaves a third of them, and each drop makes new credentials, needed or not.
-        let surplus = sys::bounding().map_err(failed("reading the bounding set"))?.without(service.capabilities);
+        let surplus = sys::bounding()
+            .map_err(failed("reading the bounding set"))?
+            .without(service.capabilities);
         for capability in surplus.iter() {
             sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
         }
@@ -154,7 +171,9 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
             });
         }
         // Nothing can be gained from the bounding set when an exec gives no new privileges.
-        tracing::debug!("the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless");
+        tracing::debug!(
+            "the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless"
+        );
     }
     Ok(CapabilitySet::EMPTY)
 }
@@ -174,32 +193,57 @@ fn prove(service: &Service, starter: &Starter, dropped: CapabilitySet) -> Result
         return not_dropped(format!("the gids are {gids:?}, not {gid}"));
     }
     // An id that cannot be is not set: the call only tells the present one.
-    let (fs_uid, fs_gid) = (setfsuid(Uid::from_raw(u32::MAX)), setfsgid(Gid::from_raw(u32::MAX)));
+    let (fs_uid, fs_gid) = (
+        setfsuid(Uid::from_raw(u32::MAX)),
+        setfsgid(Gid::from_raw(u32::MAX)),
+    );
     if (fs_uid, fs_gid) != (uid, gid) {
-        return not_dropped(format!("the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"));
+        return not_dropped(format!(
+            "the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"
+        ));
     }
 
     let mut groups = BTreeSet::new();
-    groups.extend(getgroups().map_err(failed("getgroups"))?.iter().map(|gid| gid.as_raw()));
+    groups.extend(
+        getgroups()
+            .map_err(failed("getgroups"))?
+            .iter()
+            .map(|gid| gid.as_raw()),
+    );
     // Without root the engine chose the groups, and they stay.
     if starter.is_root() && groups != service.groups {
-        return not_dropped(format!("the groups are {groups:?}, not {:?}", service.groups));
+        return not_dropped(format!(
+            "the groups are {groups:?}, not {:?}",
+            service.groups
+        ));
     }
 
     let kept = service.capabilities;
-    let expected = Capabilities { effective: kept, permitted: kept, inheritable: kept };
+    let expected = Capabilities {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
     let found = sys::capabilities().map_err(failed("capget"))?;
     if found != expected {
         return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
     }
-    if let Some(left) = dropped.iter().find(|capability| sys::bounding_has(*capability) != Ok(false)) {
+    if let Some(left) = dropped
+        .iter()
+        .find(|capability| sys::bounding_has(*capability) != Ok(false))
+    {
         return not_dropped(format!("{left} is in the bounding set"));
     }
     // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
-    if kept.iter().any(|capability| sys::ambient_has(capability) != Some(true)) {
+    if kept
+        .iter()
+        .any(|capability| sys::ambient_has(capability) != Some(true))
+    {
         return not_dropped(format!("the ambient set is not {kept}"));
     }
-    if service.no_new_privileges && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))? {
+    if service.no_new_privileges
+        && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))?
+    {
         return not_dropped("no_new_privs is not set".into());
     }
 

@@ -115,7 +115,11 @@ impl Area {
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
         let code = error.exit_code();
-        Self { area: Area::of(code), code: Some(code), message: error.to_string() }
+        Self {
+            area: Area::of(code),
+            code: Some(code),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -124,7 +128,10 @@ impl From<Error> for Finding {
 /// # Errors
 /// That the root cannot be looked at.
 pub(crate) fn rehearsal(options: &Options) -> Result<Rehearsal, Error> {
-    let root = |source| Error::Root { path: options.root.clone(), source };
+    let root = |source| Error::Root {
+        path: options.root.clone(),
+        source,
+    };
     let tree = Tree::open(&options.root).map_err(root)?;
     let mut rehearsal = Rehearsal {
         result: "ok",
@@ -159,18 +166,30 @@ fn by_area(mut findings: Vec<Finding>) -> Vec<Finding> {
 impl Rehearsal {
     fn rehearse(&mut self, options: &Options, tree: &Tree) -> Result<(), Error> {
         let here = options.root == Path::new("/");
-        let starter = if here { Starter::of_this_process()? } else { root() };
+        let starter = if here {
+            Starter::of_this_process()?
+        } else {
+            root()
+        };
         let state = self.state(options, tree, &starter);
-        let reach = if here { Reach::All } else { Reach::BesideManifest };
-        let Configuration { manifest, inventory, unread, .. } =
-            match Configuration::load(&options.request.manifest, reach) {
-                Ok(configuration) => configuration,
-                Err(errors) => {
-                    self.fail(errors);
-                    self.fail(state.and_then(|state| state.obstacle()));
-                    return Ok(());
-                }
-            };
+        let reach = if here {
+            Reach::All
+        } else {
+            Reach::BesideManifest
+        };
+        let Configuration {
+            manifest,
+            inventory,
+            unread,
+            ..
+        } = match Configuration::load(&options.request.manifest, reach) {
+            Ok(configuration) => configuration,
+            Err(errors) => {
+                self.fail(errors);
+                self.fail(state.and_then(|state| state.obstacle()));
+                return Ok(());
+            }
+        };
         if unread.is_empty() {
             let digest = inventory.digest(manifest.text());
             self.digest = Some(digest.to_string());
@@ -196,11 +215,14 @@ impl Rehearsal {
             }
         };
         let plan = identities.and_then(|identities| {
-            let (plan, contradictions) = Plan::draft(&manifest, &inventory, &identities, &options.request.command);
+            let (plan, contradictions) =
+                Plan::draft(&manifest, &inventory, &identities, &options.request.command);
             self.fail(contradictions);
             plan
         });
-        let (Some(plan), Some(state)) = (plan, state) else { return Ok(()) };
+        let (Some(plan), Some(state)) = (plan, state) else {
+            return Ok(());
+        };
         self.lock = Some(plan.lock.name());
         self.fail(if here {
             preflight::first_start(tree, &plan, &state, &starter, &options.request.manifest)
@@ -214,7 +236,12 @@ impl Rehearsal {
     }
 
     /// The state directory, and what is unusual about it.
-    fn state<'t>(&mut self, options: &Options, tree: &'t Tree, starter: &Starter) -> Option<State<'t>> {
+    fn state<'t>(
+        &mut self,
+        options: &Options,
+        tree: &'t Tree,
+        starter: &Starter,
+    ) -> Option<State<'t>> {
         let state = match State::look(tree, &options.request.state_dir, starter) {
             Ok(state) => state,
             Err(error) => {
@@ -226,18 +253,25 @@ impl Rehearsal {
         match state.recorded(&options.request.manifest) {
             Ok(Recorded::Nothing) => {}
             Ok(Recorded::Journal(_)) => {
-                self.warn(Area::State, format!("a first start was interrupted here ({dir}); the next one resumes it"));
+                self.warn(
+                    Area::State,
+                    format!("a first start was interrupted here ({dir}); the next one resumes it"),
+                );
             }
             Ok(Recorded::Seal(_)) => {
                 self.warn(
                     Area::State,
-                    format!("there is a seal in {dir}, so the next start is no first one; see plan"),
+                    format!(
+                        "there is a seal in {dir}, so the next start is no first one; see plan"
+                    ),
                 );
             }
             Err(error) => self.fail([error]),
         }
         if state.is_volatile() {
-            let message = format!("the state directory {dir} is in memory: the seal goes with the container's stop");
+            let message = format!(
+                "the state directory {dir} is in memory: the seal goes with the container's stop"
+            );
             self.warn(Area::State, message);
         }
         Some(state)
@@ -248,19 +282,34 @@ impl Rehearsal {
     }
 
     fn warn(&mut self, area: Area, message: String) {
-        self.warnings.push(Finding { area, code: None, message });
+        self.warnings.push(Finding {
+            area,
+            code: None,
+            message,
+        });
     }
 
     /// The exit code of `check`.
     pub(crate) fn exit_code(&self) -> u8 {
-        if self.result == "problems" { exit_code::FOUND } else { 0 }
+        if self.result == "problems" {
+            exit_code::FOUND
+        } else {
+            0
+        }
     }
 
     /// As `JUnit` XML, which CI systems show: a test case for each area, with a failure for each error.
     pub(crate) fn junit(&self) -> String {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        let failures: Vec<&Finding> = self.errors.iter().chain(self.warnings.iter().filter(|_| self.strict)).collect();
-        let failed = Area::ALL.iter().filter(|area| failures.iter().any(|failure| failure.area == **area)).count();
+        let failures: Vec<&Finding> = self
+            .errors
+            .iter()
+            .chain(self.warnings.iter().filter(|_| self.strict))
+            .collect();
+        let failed = Area::ALL
+            .iter()
+            .filter(|area| failures.iter().any(|failure| failure.area == **area))
+            .count();
         // Writing to a string does not fail.
         let _ = writeln!(
             xml,
@@ -270,14 +319,21 @@ impl Rehearsal {
         for area in Area::ALL {
             let of_area = |finding: &&Finding| finding.area == area;
             let name = area.name();
-            let _ = writeln!(xml, "  <testcase classname=\"sealinit.check\" name=\"{name}\">");
+            let _ = writeln!(
+                xml,
+                "  <testcase classname=\"sealinit.check\" name=\"{name}\">"
+            );
             for Finding { code, message, .. } in failures.iter().copied().filter(of_area) {
                 let kind = code.map_or_else(|| "warning".into(), |code| code.to_string());
                 let message = xml_text(message);
                 let _ = writeln!(xml, "    <failure type=\"{kind}\" message=\"{message}\"/>");
             }
-            let warnings: Vec<String> =
-                self.warnings.iter().filter(of_area).map(|found| xml_text(&found.message)).collect();
+            let warnings: Vec<String> = self
+                .warnings
+                .iter()
+                .filter(of_area)
+                .map(|found| xml_text(&found.message))
+                .collect();
             if !warnings.is_empty() && !self.strict {
                 let _ = writeln!(xml, "    <system-out>{}</system-out>", warnings.join("\n"));
             }
@@ -289,19 +345,37 @@ impl Rehearsal {
 
 /// `text` in an XML attribute or element. Control characters, of which XML knows most not at all, are escaped already.
 fn xml_text(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&apos;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&apos;")
 }
 
 /// Who starts a container that is only looked at: what it may do is known when it starts.
 fn root() -> Starter {
-    Starter { uid: 0, gid: 0, groups: vec![0], capabilities: CapabilitySet(u64::MAX) }
+    Starter {
+        uid: 0,
+        gid: 0,
+        groups: vec![0],
+        capabilities: CapabilitySet(u64::MAX),
+    }
 }
 
 /// What is mounted below `root`, as it is seen from there.
 fn mount_points_below(root: &Path) -> Vec<PathBuf> {
-    let Ok(root) = root.canonicalize() else { return Vec::new() };
+    let Ok(root) = root.canonicalize() else {
+        return Vec::new();
+    };
     let mounted = preflight::mount_points().into_iter();
-    mounted.filter_map(|mounted| mounted.strip_prefix(&root).ok().map(|below| Path::new("/").join(below))).collect()
+    mounted
+        .filter_map(|mounted| {
+            mounted
+                .strip_prefix(&root)
+                .ok()
+                .map(|below| Path::new("/").join(below))
+        })
+        .collect()
 }
 
 impl fmt::Display for Rehearsal {
@@ -309,7 +383,10 @@ impl fmt::Display for Rehearsal {
         let errors = count(self.errors.len(), "error", "errors");
         let warnings = count(self.warnings.len(), "warning", "warnings");
         match self.result {
-            "problems" => writeln!(f, "problems: {errors} and {warnings}; a first start is not as it should be")?,
+            "problems" => writeln!(
+                f,
+                "problems: {errors} and {warnings}; a first start is not as it should be"
+            )?,
             "warnings" => writeln!(f, "warnings: a first start would succeed, with {warnings}")?,
             _ => writeln!(f, "ok: a first start would succeed")?,
         }

@@ -40,7 +40,9 @@ pub(crate) fn print(report: &(impl Display + Serialize), format: Format) -> Resu
 /// As [`print()`].
 pub(crate) fn write(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     written.map_err(|source| Error::Output { source })
 }
 

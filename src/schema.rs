@@ -55,7 +55,11 @@ impl ObjectSchema {
         schema.insert("description".into(), sentence(doc).into());
         schema.insert("patternProperties".into(), literal!({"^x-": {}}));
         schema.insert("additionalProperties".into(), false.into());
-        Self { schema, properties: Map::new(), required: Vec::new() }
+        Self {
+            schema,
+            properties: Map::new(),
+            required: Vec::new(),
+        }
     }
 
     /// A key, with what is known of it.
@@ -85,7 +89,8 @@ impl ObjectSchema {
     }
 
     pub(crate) fn finish(mut self) -> Value {
-        self.schema.insert("properties".into(), self.properties.into());
+        self.schema
+            .insert("properties".into(), self.properties.into());
         self.schema.insert("required".into(), self.required.into());
         self.schema.into()
     }
@@ -100,11 +105,15 @@ pub(crate) fn sentence(doc: &str) -> String {
 pub(crate) fn schema<T: FromJson>() -> Value {
     let mut definitions = Definitions::default();
     let reference = T::schema(&mut definitions);
-    let root = reference["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
+    let root = reference["$ref"]
+        .as_str()
+        .and_then(|reference| reference.rsplit('/').next())
+        .unwrap_or_default();
     let mut schema = definitions.0.remove(root).unwrap_or(reference);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "sealinit manifest".into();
-    schema["properties"]["$schema"] = literal!({"type": "string", "description": "This schema, for editors."});
+    schema["properties"]["$schema"] =
+        literal!({"type": "string", "description": "This schema, for editors."});
     schema["examples"] = literal!([{
         "version": 1,
         "service": {"user": "nginx", "command": ["nginx", "-g", "daemon off;"]},

@@ -50,7 +50,10 @@ impl Made {
     /// By this program, at this moment.
     pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self { by: env!("CARGO_PKG_VERSION").into(), at: since.map_or(0, |since| since.as_secs()) }
+        Self {
+            by: env!("CARGO_PKG_VERSION").into(),
+            at: since.map_or(0, |since| since.as_secs()),
+        }
     }
 }
 
@@ -136,7 +139,8 @@ impl<'de> Deserialize<'de> for Bytes {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bytes, A::Error> {
-                let (Some(("hex", hex)), None) = (map.next_entry()?, map.next_key::<&str>()?) else {
+                let (Some(("hex", hex)), None) = (map.next_entry()?, map.next_key::<&str>()?)
+                else {
                     return Err(de::Error::custom("expected \"hex\" and nothing else"));
                 };
                 Ok(Bytes::Hex { hex })
@@ -151,7 +155,9 @@ impl Bytes {
     fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Hex { hex: crate::hex::encode(bytes) },
+            Err(_) => Self::Hex {
+                hex: crate::hex::encode(bytes),
+            },
         }
     }
 
@@ -188,7 +194,11 @@ impl Seal {
             sealed_by: self.made.by.clone(),
             sealed_at: self.made.at,
             identities: self.identities.clone(),
-            arguments: self.arguments.iter().map(|word| Bytes::of(word.as_bytes())).collect(),
+            arguments: self
+                .arguments
+                .iter()
+                .map(|word| Bytes::of(word.as_bytes()))
+                .collect(),
             entries: self.inventory.0.iter().map(entry).collect(),
             manifest: self.manifest.text().into(),
         })?;
@@ -216,13 +226,22 @@ impl Seal {
         }
         let record: Record<'_> = serde_json::from_str(body)?;
         let manifest = Manifest::parse(manifest_path, record.manifest.into_owned().into_bytes())
-            .map_err(|problems| contradiction(&format!("its manifest is invalid in {} places", problems.len())))?;
+            .map_err(|problems| {
+                contradiction(&format!(
+                    "its manifest is invalid in {} places",
+                    problems.len()
+                ))
+            })?;
         let mut inventory = Inventory::default();
         for entry in record.entries {
-            let dest = entry.dest.into_os_string().ok_or_else(|| contradiction("a name is no hexadecimal"))?;
+            let dest = entry
+                .dest
+                .into_os_string()
+                .ok_or_else(|| contradiction("a name is no hexadecimal"))?;
             let content = match (entry.sha256, entry.size) {
                 (Some(sha256), Some(size)) => {
-                    let digest = Digest::from_hex(&sha256).ok_or_else(|| contradiction("a hash is none"))?;
+                    let digest =
+                        Digest::from_hex(&sha256).ok_or_else(|| contradiction("a hash is none"))?;
                     Some(Content { digest, size })
                 }
                 (None, None) => None,
@@ -237,11 +256,25 @@ impl Seal {
             };
             inventory.0.insert(PathKey::new(Path::new(&dest)), kind);
         }
-        let arguments: Option<Vec<OsString>> = record.arguments.into_iter().map(Bytes::into_os_string).collect();
+        let arguments: Option<Vec<OsString>> = record
+            .arguments
+            .into_iter()
+            .map(Bytes::into_os_string)
+            .collect();
         let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
-        let made = Made { by: record.sealed_by, at: record.sealed_at };
+        let made = Made {
+            by: record.sealed_by,
+            at: record.sealed_at,
+        };
         let digest = inventory.digest(manifest.text());
-        let seal = Self { manifest, inventory, identities: record.identities, arguments, made, digest };
+        let seal = Self {
+            manifest,
+            inventory,
+            identities: record.identities,
+            arguments,
+            made,
+            digest,
+        };
         seal.check_complete()?;
         if let Some(why) = seal.identities.contradiction(&seal.manifest) {
             return Err(contradiction(why));
@@ -257,26 +290,51 @@ impl Seal {
     /// # Errors
     /// As [`Plan::new`].
     pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
-        Plan::new(&self.manifest, &self.inventory, &self.identities, &self.arguments)
+        Plan::new(
+            &self.manifest,
+            &self.inventory,
+            &self.identities,
+            &self.arguments,
+        )
     }
 
     /// Every destination of the manifest is in the inventory, and every destination in the inventory comes from the manifest.
     fn check_complete(&self) -> Result<(), SealError> {
         let document = &self.manifest.document;
         let files = document.files.iter().map(|file| &file.dest.value.0);
-        let directories = document.directories.iter().map(|directory| &directory.path.value.0);
+        let directories = document
+            .directories
+            .iter()
+            .map(|directory| &directory.path.value.0);
         let absent = document.absent.iter().map(|path| &path.value.0);
         let mut declared = BTreeSet::new();
-        declared.extend(files.chain(directories).chain(absent).map(|path| PathKey::new(path)));
-        let sources = document.directories.iter().filter(|directory| directory.source.is_some());
+        declared.extend(
+            files
+                .chain(directories)
+                .chain(absent)
+                .map(|path| PathKey::new(path)),
+        );
+        let sources = document
+            .directories
+            .iter()
+            .filter(|directory| directory.source.is_some());
         let mut copied = BTreeSet::new();
         copied.extend(sources.map(|directory| directory.path.value.0.as_path()));
-        let is_copied = |dest: &PathKey| dest.path().ancestors().skip(1).any(|path| copied.contains(path));
+        let is_copied = |dest: &PathKey| {
+            dest.path()
+                .ancestors()
+                .skip(1)
+                .any(|path| copied.contains(path))
+        };
         let foreign = |dest: &&PathKey| !declared.contains(dest) && !is_copied(dest);
-        if declared.iter().any(|dest| !self.inventory.0.contains_key(dest))
+        if declared
+            .iter()
+            .any(|dest| !self.inventory.0.contains_key(dest))
             || self.inventory.0.keys().any(|dest| foreign(&dest))
         {
-            return Err(SealError::Contradiction("its entries are not those of its manifest".into()));
+            return Err(SealError::Contradiction(
+                "its entries are not those of its manifest".into(),
+            ));
         }
         Ok(())
     }

@@ -10,9 +10,9 @@ use crate::schema::Definitions;
 
 /// `signal(7)`, in the numbering that x86, arm and most other architectures share; the place in the list plus one is the number.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// The real-time signals that a program may use: the C library keeps 32 and 33 (and musl 34) to itself, yet
@@ -120,10 +120,24 @@ mod tests {
             let signal = Signal(number);
             assert_eq!(Signal::parse(&signal.to_string()), Some(signal));
         }
-        for (text, number) in [("SIGTERM", Some(15)), ("RTMAX-1", Some(63)), ("RTMIN+30", Some(64))] {
+        for (text, number) in [
+            ("SIGTERM", Some(15)),
+            ("RTMAX-1", Some(63)),
+            ("RTMIN+30", Some(64)),
+        ] {
             assert_eq!(Signal::parse(text).map(|s| s.0), number, "{text}");
         }
-        for text in ["", "SIG", "term", "15", "RTMIN+31", "RTMIN+", "RTMIN++1", "RTMAX-31", "RTMIN+300"] {
+        for text in [
+            "",
+            "SIG",
+            "term",
+            "15",
+            "RTMIN+31",
+            "RTMIN+",
+            "RTMIN++1",
+            "RTMAX-31",
+            "RTMIN+300",
+        ] {
             assert_eq!(Signal::parse(text), None, "{text}");
         }
     }

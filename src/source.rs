@@ -36,15 +36,23 @@ impl SourceError {
 pub(crate) fn open(path: &Path) -> Result<(File, u64), SourceError> {
     // Without O_NONBLOCK, opening a FIFO waits for a writer that may never come; O_NOCTTY keeps a
     // terminal from becoming ours.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(
-        // A socket cannot be opened at all; say what it is rather than "no such device or address".
-        |error| match path.metadata() {
-            Ok(found) if found.file_type().is_socket() => SourceError::Kind("a socket"),
-            _ => error.into(),
-        },
-    )?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(
+            // A socket cannot be opened at all; say what it is rather than "no such device or address".
+            |error| match path.metadata() {
+                Ok(found) if found.file_type().is_socket() => SourceError::Kind("a socket"),
+                _ => error.into(),
+            },
+        )?;
     let metadata = file.metadata()?;
-    if metadata.is_file() { Ok((file, metadata.len())) } else { Err(SourceError::Kind(kind(metadata.file_type()))) }
+    if metadata.is_file() {
+        Ok((file, metadata.len()))
+    } else {
+        Err(SourceError::Kind(kind(metadata.file_type())))
+    }
 }
 
 /// Reads what is left of `file`, probably `size` bytes, but not more than `limit`.
@@ -55,7 +63,11 @@ pub(crate) fn read_to_end(file: &mut File, size: u64, limit: u64) -> io::Result<
     // One byte more than expected: so the read that finds the end needs no more memory.
     let mut bytes = Vec::with_capacity(usize::try_from(size.min(limit)).unwrap_or(0) + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        Err(io::ErrorKind::FileTooLarge.into())
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// What a file of this type is called.

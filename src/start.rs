@@ -67,12 +67,18 @@ impl Sealed {
 pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched, Vec<Error>> {
     let starter = Starter::of_this_process()?;
     // What is installed has exactly the mode that it is given.
-    let inherited = Inherited { umask: umask(Mode::empty()), pid: std::process::id() };
-    let (Plan { mut service, .. }, sealed) = configure(&options.request, &starter, inherited, summary)?;
+    let inherited = Inherited {
+        umask: umask(Mode::empty()),
+        pid: std::process::id(),
+    };
+    let (Plan { mut service, .. }, sealed) =
+        configure(&options.request, &starter, inherited, summary)?;
     if options.supervise {
         service.supervised.get_or_insert_default();
     }
-    Ok(launch(&service, &starter, inherited, &sealed, || summary.log(sealed.state))?)
+    Ok(launch(&service, &starter, inherited, &sealed, || {
+        summary.log(sealed.state)
+    })?)
 }
 
 /// Has the configuration on disk and sealed, or verified against its seal.
@@ -82,13 +88,22 @@ fn configure(
     inherited: Inherited,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
-    let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install { path: "/".into(), source })?;
+    let tree = Tree::open(Path::new("/")).map_err(|source| Error::Install {
+        path: "/".into(),
+        source,
+    })?;
     let state = State::open(&tree, &request.state_dir, starter)?;
     match state.recorded(&request.manifest)? {
         Recorded::Seal(seal) => later_start(request, &tree, &state, starter, &seal, summary),
-        Recorded::Journal(interrupted) => {
-            first_start(request, &tree, state, starter, inherited, Some(interrupted), summary)
-        }
+        Recorded::Journal(interrupted) => first_start(
+            request,
+            &tree,
+            state,
+            starter,
+            inherited,
+            Some(interrupted),
+            summary,
+        ),
         Recorded::Nothing => first_start(request, &tree, state, starter, inherited, None, summary),
     }
 }
@@ -103,17 +118,34 @@ fn first_start(
     interrupted: Option<Interrupted>,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
-    let (Configuration { manifest, inventory, held, .. }, identities) =
-        Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
+    let (
+        Configuration {
+            manifest,
+            inventory,
+            held,
+            ..
+        },
+        identities,
+    ) = Configuration::load(&request.manifest, Reach::All)?.resolved(tree, starter)?;
     let digest = inventory.digest(manifest.text());
     identify(digest, request.pin, summary);
     let plan = Plan::new(&manifest, &inventory, &identities, &request.command)?;
     summary.entries = plan.entries.len();
-    Case { tree, starter, plan: &plan, digest, request }.first_start(&state, interrupted)?;
+    Case {
+        tree,
+        starter,
+        plan: &plan,
+        digest,
+        request,
+    }
+    .first_start(&state, interrupted)?;
 
     state.write_journal(digest)?;
     let installed = install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed.kept)?.into_iter().next() {
+    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed.kept)?
+        .into_iter()
+        .next()
+    {
         return Err(Error::NotInstalled(drift).into());
     }
     if !plan.checks.is_empty() {
@@ -125,7 +157,14 @@ fn first_start(
         }
     }
     let arguments = request.command.clone();
-    state.write_seal(&Seal { manifest, inventory, identities, arguments, made: Made::now(), digest })?;
+    state.write_seal(&Seal {
+        manifest,
+        inventory,
+        identities,
+        arguments,
+        made: Made::now(),
+        digest,
+    })?;
     state.remove_journal();
     if state.is_volatile() {
         tracing::warn!(
@@ -133,7 +172,16 @@ fn first_start(
         );
     }
     summary.lock = plan.lock;
-    Ok((plan, Sealed { state: if interrupted.is_some() { "resumed" } else { "sealed" } }))
+    Ok((
+        plan,
+        Sealed {
+            state: if interrupted.is_some() {
+                "resumed"
+            } else {
+                "sealed"
+            },
+        },
+    ))
 }
 
 /// Verifies what was sealed, and does what the sealed manifest says about a difference.
@@ -149,7 +197,13 @@ fn later_start(
     let plan = seal.plan()?;
     summary.entries = plan.entries.len();
     let compare = || verify::comparison(tree, &plan);
-    let case = Case { tree, starter, plan: &plan, digest: seal.digest, request };
+    let case = Case {
+        tree,
+        starter,
+        plan: &plan,
+        digest: seal.digest,
+        request,
+    };
     let Verdict { note, action } = case.later_start(seal, &request.command, compare);
     if note == Some(Note::ManifestChanged) {
         log_manifest_change(&request.manifest);
@@ -160,7 +214,9 @@ fn later_start(
         Action::Verify => "verified",
         Action::Warn(drifts) => {
             log_drifts(Level::WARN, &drifts);
-            tracing::warn!("the disk differs from the seal, and the service runs all the same: on_drift is \"warn\"");
+            tracing::warn!(
+                "the disk differs from the seal, and the service runs all the same: on_drift is \"warn\""
+            );
             "verified"
         }
         Action::Restore(drifts) => {
@@ -185,6 +241,9 @@ fn restore(tree: &Tree, plan: &Plan, drifts: &[Drift]) -> Result<(), Vec<Error>>
     let mut paths = BTreeSet::new();
     paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
     install::reinstall(tree, plan, &paths)?;
-    let left: Vec<Error> = verify::differences(tree, plan)?.into_iter().map(Error::Drift).collect();
+    let left: Vec<Error> = verify::differences(tree, plan)?
+        .into_iter()
+        .map(Error::Drift)
+        .collect();
     if left.is_empty() { Ok(()) } else { Err(left) }
 }

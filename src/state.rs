@@ -44,8 +44,14 @@ pub(crate) struct Interrupted {
 impl Interrupted {
     /// That it was of another configuration than the one with this digest, whose state is at `path`.
     pub(crate) fn conflict(self, digest: Digest, path: &Path) -> Option<Error> {
-        let found = self.digest.map_or_else(|| "unreadable".into(), |digest| digest.to_string());
-        (self.digest != Some(digest)).then(|| Error::Interrupted { path: path.to_owned(), expected: digest, found })
+        let found = self
+            .digest
+            .map_or_else(|| "unreadable".into(), |digest| digest.to_string());
+        (self.digest != Some(digest)).then(|| Error::Interrupted {
+            path: path.to_owned(),
+            expected: digest,
+            found,
+        })
     }
 }
 
@@ -86,8 +92,18 @@ impl<'t> State<'t> {
     /// # Errors
     /// That it is no directory, or closed to us.
     pub(crate) fn look(tree: &'t Tree, path: &Path, starter: &Starter) -> Result<Self, Error> {
-        let owner = Attributes { uid: starter.uid, gid: starter.gid, mode: FILE_MODE };
-        let mut state = Self { tree, path: path.to_owned(), owner, dir: None, lock: None };
+        let owner = Attributes {
+            uid: starter.uid,
+            gid: starter.gid,
+            mode: FILE_MODE,
+        };
+        let mut state = Self {
+            tree,
+            path: path.to_owned(),
+            owner,
+            dir: None,
+            lock: None,
+        };
         match tree.dir(path) {
             Err(TreeError::Missing { .. }) => {}
             Err(source) => return Err(state.failed(source)),
@@ -98,13 +114,18 @@ impl<'t> State<'t> {
 
     fn hold(&mut self, dir: Rc<Dir>) -> Result<(), Error> {
         let lock = dir.lock().map_err(|source| self.failed(source))?;
-        self.lock = Some(lock.ok_or_else(|| Error::StateBusy { path: self.path.clone() })?);
+        self.lock = Some(lock.ok_or_else(|| Error::StateBusy {
+            path: self.path.clone(),
+        })?);
         self.dir = Some(dir);
         Ok(())
     }
 
     fn failed(&self, source: TreeError) -> Error {
-        Error::State { path: self.path.clone(), source }
+        Error::State {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -133,9 +154,17 @@ impl<'t> State<'t> {
     }
 
     fn recorded_by(&self, sealer: Option<u32>, manifest_path: &Path) -> Result<Recorded, Error> {
-        let Some(dir) = self.dir() else { return Ok(Recorded::Nothing) };
-        let unbelievable = |why: String| Error::Seal { path: self.path.join(SEAL), why };
-        if let Some(facts) = dir.look(OsStr::new(SEAL)).map_err(|source| self.failed(source))? {
+        let Some(dir) = self.dir() else {
+            return Ok(Recorded::Nothing);
+        };
+        let unbelievable = |why: String| Error::Seal {
+            path: self.path.join(SEAL),
+            why,
+        };
+        if let Some(facts) = dir
+            .look(OsStr::new(SEAL))
+            .map_err(|source| self.failed(source))?
+        {
             let Attributes { uid, mode, .. } = facts.attributes;
             if facts.kind != FileKind::File {
                 return Err(unbelievable(format!("it is a {}", facts.kind.name())));
@@ -152,15 +181,19 @@ impl<'t> State<'t> {
             {
                 return Err(unbelievable(error.to_string()));
             }
-            let bytes = dir.read(OsStr::new(SEAL), MAX_BYTES).map_err(|source| match source {
-                TreeError::Io { .. } => self.failed(source),
-                source => unbelievable(source.to_string()),
-            })?;
+            let bytes = dir
+                .read(OsStr::new(SEAL), MAX_BYTES)
+                .map_err(|source| match source {
+                    TreeError::Io { .. } => self.failed(source),
+                    source => unbelievable(source.to_string()),
+                })?;
             let seal = Seal::decode(&bytes.unwrap_or_default(), manifest_path)
                 .map_err(|error| unbelievable(error.to_string()))?;
             let installer = seal.identities.installer;
             if installer != uid && sealer_unknown {
-                return Err(unbelievable(format!("it belongs to uid {uid}, and says that uid {installer} sealed it")));
+                return Err(unbelievable(format!(
+                    "it belongs to uid {uid}, and says that uid {installer} sealed it"
+                )));
             }
             return Ok(Recorded::Seal(Box::new(seal)));
         }
@@ -187,7 +220,9 @@ impl<'t> State<'t> {
         };
         if self.owner.uid == 0 {
             // What belongs to root is closed to others when the journal is written: engines mount a tmpfs with mode 1777.
-            let ours = |here: &Path| path == self.path && here == dir.path() && dir.facts().attributes.uid == 0;
+            let ours = |here: &Path| {
+                path == self.path && here == dir.path() && dir.facts().attributes.uid == 0
+            };
             if let Some(source) = dir.unsafe_ancestor(0, ours) {
                 return Some(self.failed(source));
             }
@@ -197,7 +232,9 @@ impl<'t> State<'t> {
 
     /// Whether it is (or is going to be) in memory, and gone when the container stops.
     pub(crate) fn is_volatile(&self) -> bool {
-        self.tree.nearest(&self.path).is_ok_and(|(dir, _)| dir.is_volatile())
+        self.tree
+            .nearest(&self.path)
+            .is_ok_and(|(dir, _)| dir.is_volatile())
     }
 
     /// Records that a first start of the configuration `digest` begins. Makes the directory if there is none.
@@ -206,17 +243,29 @@ impl<'t> State<'t> {
     /// That this cannot be written, or that another sealinit came first.
     pub(crate) fn write_journal(&mut self, digest: Digest) -> Result<(), Error> {
         if self.dir.is_none() {
-            self.tree.make_dir(&self.path, DIRECTORY_MODE).map_err(|source| self.failed(source))?;
-            let dir = self.tree.dir(&self.path).map_err(|source| self.failed(source))?;
+            self.tree
+                .make_dir(&self.path, DIRECTORY_MODE)
+                .map_err(|source| self.failed(source))?;
+            let dir = self
+                .tree
+                .dir(&self.path)
+                .map_err(|source| self.failed(source))?;
             self.hold(dir)?;
         }
         let Some(dir) = &self.dir else { return Ok(()) };
         let found = dir.facts().attributes;
         if found.uid == self.owner.uid && found.mode != DIRECTORY_MODE {
-            let wanted = Attributes { mode: DIRECTORY_MODE, ..found };
-            dir.set_attributes(wanted).map_err(|source| self.failed(source))?;
+            let wanted = Attributes {
+                mode: DIRECTORY_MODE,
+                ..found
+            };
+            dir.set_attributes(wanted)
+                .map_err(|source| self.failed(source))?;
         }
-        let journal = Journal { version: 1, digest: digest.to_string() };
+        let journal = Journal {
+            version: 1,
+            digest: digest.to_string(),
+        };
         // A struct of a number and a string has a JSON form.
         let bytes = serde_json::to_vec(&journal).unwrap_or_default();
         self.put(JOURNAL, &bytes)
@@ -227,10 +276,15 @@ impl<'t> State<'t> {
     /// # Errors
     /// That it cannot be written; then there is none. (Or one that is whole and may not survive a power cut, which is a first start's.)
     pub(crate) fn write_seal(&self, seal: &Seal) -> Result<(), Error> {
-        let bytes =
-            seal.encode().map_err(|error| Error::Seal { path: self.path.join(SEAL), why: error.to_string() })?;
+        let bytes = seal.encode().map_err(|error| Error::Seal {
+            path: self.path.join(SEAL),
+            why: error.to_string(),
+        })?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(self.failed(TreeError::TooLarge { path: self.path.join(SEAL), limit: MAX_BYTES }));
+            return Err(self.failed(TreeError::TooLarge {
+                path: self.path.join(SEAL),
+                limit: MAX_BYTES,
+            }));
         }
         self.put(SEAL, &bytes)
     }
@@ -240,7 +294,9 @@ impl<'t> State<'t> {
         if let Some(dir) = &self.dir
             && let Ok(Some(_)) = dir.look(OsStr::new(JOURNAL))
         {
-            let _ = dir.remove_all(OsStr::new(JOURNAL)).and_then(|()| dir.sync());
+            let _ = dir
+                .remove_all(OsStr::new(JOURNAL))
+                .and_then(|()| dir.sync());
         }
     }
 
@@ -248,8 +304,10 @@ impl<'t> State<'t> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let temporary = OsString::from(format!("{name}.new"));
         let path = self.path.join(name);
-        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| write_and_reread(file, &path, bytes))
-            .and_then(|()| dir.sync())
-            .map_err(|source| self.failed(source))
+        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| {
+            write_and_reread(file, &path, bytes)
+        })
+        .and_then(|()| dir.sync())
+        .map_err(|source| self.failed(source))
     }
 }

@@ -66,7 +66,10 @@ pub(crate) fn status(root: &Path, state_dir: &Path) -> Result<Status, Error> {
             digest: interrupted.digest.map(|digest| digest.to_string()),
             ..Status::default()
         }),
-        Ok((_, Recorded::Nothing)) => Ok(Status { state: "unsealed", ..Status::default() }),
+        Ok((_, Recorded::Nothing)) => Ok(Status {
+            state: "unsealed",
+            ..Status::default()
+        }),
         Err(error @ Error::Seal { .. }) => Ok(Status::unbelievable(error.to_string())),
         Err(error) => Err(error),
     }
@@ -74,7 +77,11 @@ pub(crate) fn status(root: &Path, state_dir: &Path) -> Result<Status, Error> {
 
 impl Status {
     fn unbelievable(error: String) -> Self {
-        Self { state: "unbelievable", error: Some(error), ..Self::default() }
+        Self {
+            state: "unbelievable",
+            error: Some(error),
+            ..Self::default()
+        }
     }
 
     fn of(seal: &Seal) -> Self {
@@ -95,7 +102,10 @@ impl Status {
             },
             owner: entry.what.attributes().map(|found| found.uid),
             group: entry.what.attributes().map(|found| found.gid),
-            mode: entry.what.attributes().map(|found| format!("{:04o}", found.mode)),
+            mode: entry
+                .what
+                .attributes()
+                .map(|found| format!("{:04o}", found.mode)),
         });
         Self {
             state: "sealed",
@@ -107,7 +117,12 @@ impl Status {
                 uid: plan.service.uid,
                 gid: plan.service.gid,
                 groups: plan.service.groups.iter().copied().collect(),
-                command: plan.service.command.iter().map(|word| shown(Path::new(word))).collect(),
+                command: plan
+                    .service
+                    .command
+                    .iter()
+                    .map(|word| shown(Path::new(word)))
+                    .collect(),
             }),
             entries: entries.collect(),
             error: None,
@@ -116,31 +131,74 @@ impl Status {
 
     /// The exit code of `status`.
     pub(crate) fn exit_code(&self) -> u8 {
-        if self.error.is_some() { exit_code::STATE } else { 0 }
+        if self.error.is_some() {
+            exit_code::STATE
+        } else {
+            0
+        }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.state, &self.error, &self.digest) {
-            ("unsealed", ..) => return writeln!(f, "unsealed: nothing is sealed here; the first sealinit run seals"),
+            ("unsealed", ..) => {
+                return writeln!(
+                    f,
+                    "unsealed: nothing is sealed here; the first sealinit run seals"
+                );
+            }
             ("interrupted", _, digest) => {
                 let digest = digest.as_deref().unwrap_or("unknown");
-                return writeln!(f, "interrupted: a first start has not reached its end (digest {digest})");
+                return writeln!(
+                    f,
+                    "interrupted: a first start has not reached its end (digest {digest})"
+                );
             }
             (state, Some(error), _) => return writeln!(f, "{state}: {error}"),
             _ => {}
         }
         let of = |value: &Option<String>| value.clone().unwrap_or_default();
-        writeln!(f, "sealed {} by sealinit {}", of(&self.sealed_at), of(&self.sealed_by))?;
-        writeln!(f, "digest={} lock={} entries={}", of(&self.digest), self.lock.unwrap_or(""), self.entries.len())?;
-        if let Some(Service { uid, gid, groups, command }) = &self.service {
+        writeln!(
+            f,
+            "sealed {} by sealinit {}",
+            of(&self.sealed_at),
+            of(&self.sealed_by)
+        )?;
+        writeln!(
+            f,
+            "digest={} lock={} entries={}",
+            of(&self.digest),
+            self.lock.unwrap_or(""),
+            self.entries.len()
+        )?;
+        if let Some(Service {
+            uid,
+            gid,
+            groups,
+            command,
+        }) = &self.service
+        {
             let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-            writeln!(f, "service uid={uid} gid={gid} groups={} command={}", groups.join(","), command.join(" "))?;
+            writeln!(
+                f,
+                "service uid={uid} gid={gid} groups={} command={}",
+                groups.join(","),
+                command.join(" ")
+            )?;
         }
-        for Entry { path, kind, owner, group, mode } in &self.entries {
+        for Entry {
+            path,
+            kind,
+            owner,
+            group,
+            mode,
+        } in &self.entries
+        {
             match (owner, group, mode) {
-                (Some(owner), Some(group), Some(mode)) => writeln!(f, "{kind} {mode} {owner}:{group} {path}")?,
+                (Some(owner), Some(group), Some(mode)) => {
+                    writeln!(f, "{kind} {mode} {owner}:{group} {path}")?
+                }
                 _ => writeln!(f, "{kind} {path}")?,
             }
         }
@@ -152,7 +210,9 @@ impl fmt::Display for Status {
 fn utc(seconds: u64) -> String {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (mut year, mut day) = (1970, days);
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // Four hundred years are always as long, so that a nonsensical number does not take long.
     year += day / 146_097 * 400;
     day %= 146_097;
@@ -174,7 +234,10 @@ fn utc(seconds: u64) -> String {
         month += 1;
     }
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day + 1)
+    format!(
+        "{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
+        day + 1
+    )
 }
 
 #[cfg(test)]

@@ -51,13 +51,18 @@ pub(crate) struct Rewrite([Option<Signal>; 65]);
 
 impl Rewrite {
     fn of(&self, received: Signal) -> Option<Signal> {
-        self.0.get(usize::from(received.0)).copied().unwrap_or(Some(received))
+        self.0
+            .get(usize::from(received.0))
+            .copied()
+            .unwrap_or(Some(received))
     }
 }
 
 impl Default for Rewrite {
     fn default() -> Self {
-        Self(std::array::from_fn(|number| u8::try_from(number).ok().map(Signal)))
+        Self(std::array::from_fn(|number| {
+            u8::try_from(number).ok().map(Signal)
+        }))
     }
 }
 
@@ -98,7 +103,10 @@ impl Manners {
     /// again when it has, and heard then.
     fn early(&self) -> Vec<Signal> {
         let pending = sys::pending_signals().into_iter();
-        pending.filter_map(|signal| self.rewrite.of(signal)).filter(|signal| !signal.is_stop()).collect()
+        pending
+            .filter_map(|signal| self.rewrite.of(signal))
+            .filter(|signal| !signal.is_stop())
+            .collect()
     }
 }
 
@@ -121,7 +129,10 @@ impl Init {
         // shares this process's memory: if it dumped core, older kernels would take both down (before Linux 5.16).
         let _ = prctl::set_dumpable(false);
         let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
-        Self { foreground, early: manners.early() }
+        Self {
+            foreground,
+            early: manners.early(),
+        }
     }
 }
 
@@ -147,7 +158,10 @@ impl Child {
     pub(crate) fn new(pid: i32, init: &Init) -> Self {
         // A directory of ours would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
-        Self { pid, foreground: init.foreground }
+        Self {
+            pid,
+            foreground: init.foreground,
+        }
     }
 
     /// Supervises the child to its end; gives the exit code to end with.
@@ -155,17 +169,30 @@ impl Child {
     /// This process owns no descriptor any more, and nothing on the heap.
     pub(crate) fn supervise(self, manners: &Manners) -> u8 {
         sys::close_from(3);
-        let code = Supervising { pid: self.pid, manners, stopped: false }.until_the_end();
+        let code = Supervising {
+            pid: self.pid,
+            manners,
+            stopped: false,
+        }
+        .until_the_end();
         take_terminal_back(self.foreground);
         end_the_rest(manners.grace);
-        if manners.expected_exit.contains(code) { 0 } else { code }
+        if manners.expected_exit.contains(code) {
+            0
+        } else {
+            code
+        }
     }
 
     /// Lets the child go on for as long as `limit`, or until a signal comes to stop it, and then ends it and all that it started; gives its
     /// exit code, or `None` if it had to be ended.
     pub(crate) fn within(self, limit: Duration) -> Option<u8> {
         let deadline = Instant::now() + limit;
-        let mut supervising = Supervising { pid: self.pid, manners: &Manners::default(), stopped: false };
+        let mut supervising = Supervising {
+            pid: self.pid,
+            manners: &Manners::default(),
+            stopped: false,
+        };
         let code = loop {
             if let Some(code) = supervising.reap() {
                 break Some(code);
@@ -252,7 +279,9 @@ impl Supervising<'_> {
     }
 
     fn pass_on(&self, received: Signal) {
-        let Some(signal) = self.manners.rewrite.of(received) else { return };
+        let Some(signal) = self.manners.rewrite.of(received) else {
+            return;
+        };
         let target = match self.manners.target {
             SignalTarget::Child => self.pid,
             SignalTarget::Group => -self.pid,
@@ -282,7 +311,10 @@ fn end_the_rest(grace: Duration) {
     signal_the_rest(Signal::KILL);
     // The kernel ends everybody with PID 1; otherwise what we killed must be gone before we are.
     let deadline = Instant::now() + REAP_LIMIT;
-    while std::process::id() != 1 && Instant::now() < deadline && !wait_for_the_rest(REAP_LIMIT / 50, |_| false) {
+    while std::process::id() != 1
+        && Instant::now() < deadline
+        && !wait_for_the_rest(REAP_LIMIT / 50, |_| false)
+    {
         // What was forked in the meantime.
         signal_the_rest(Signal::KILL);
     }
@@ -323,7 +355,9 @@ fn signal_the_rest(signal: Signal) -> bool {
     if std::process::id() == 1 {
         return sys::send(-1, signal).is_ok();
     }
-    let reached = descendants().into_iter().filter(|pid| sys::send(*pid, signal).is_ok());
+    let reached = descendants()
+        .into_iter()
+        .filter(|pid| sys::send(*pid, signal).is_ok());
     reached.count() > 0
 }
 
@@ -341,7 +375,12 @@ fn descendants() -> Vec<i32> {
     let mut found = vec![std::process::id().cast_signed()];
     let mut next = 0;
     while let Some(above) = found.get(next).copied() {
-        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == above)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     found.split_off(1)
@@ -351,5 +390,10 @@ fn descendants() -> Vec<i32> {
 fn parent_of(process: &Path) -> Option<i32> {
     let stat = std::fs::read(process.join("stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }

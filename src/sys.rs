@@ -50,12 +50,17 @@ const VERSION_3: u32 = 0x2008_0522;
 
 /// The capability sets of this thread.
 pub(crate) fn capabilities() -> Result<Capabilities, Errno> {
-    let mut header = Header { version: VERSION_3, pid: 0 };
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
     let mut data = [Data::default(); 2];
     // SAFETY: both pointers are to live, writable values laid out as version 3 wants them: one header, two data.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
     Errno::result(result)?;
-    let join = |half: fn(&Data) -> u32| CapabilitySet(u64::from(half(&data[1])) << 32 | u64::from(half(&data[0])));
+    let join = |half: fn(&Data) -> u32| {
+        CapabilitySet(u64::from(half(&data[1])) << 32 | u64::from(half(&data[0])))
+    };
     Ok(Capabilities {
         effective: join(|data| data.effective),
         permitted: join(|data| data.permitted),
@@ -65,12 +70,19 @@ pub(crate) fn capabilities() -> Result<Capabilities, Errno> {
 
 /// Makes `set` the effective, permitted and inheritable set of this thread.
 pub(crate) fn set_capabilities(set: CapabilitySet) -> Result<(), Errno> {
-    let mut header = Header { version: VERSION_3, pid: 0 };
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
     let half = |shift: u32| {
         // Truncation to the low 32 bits is the point.
         #[allow(clippy::cast_possible_truncation)]
         let bits = (set.0 >> shift) as u32;
-        Data { effective: bits, permitted: bits, inheritable: bits }
+        Data {
+            effective: bits,
+            permitted: bits,
+            inheritable: bits,
+        }
     };
     let data = [half(0), half(32)];
     // SAFETY: both pointers are to live values laid out as version 3 wants them; the kernel only reads them.
@@ -106,7 +118,8 @@ pub(crate) fn set_effective_gid(gid: u32) -> Result<(), Errno> {
 /// Makes these the supplementary groups of this thread.
 pub(crate) fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the pointer is to as many ids as the length says.
-    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
+        .map(drop)
 }
 
 /// What `CLOCK_MONOTONIC` says. (The C library would first look for the kernel's function that saves a call, which takes longer than
@@ -114,7 +127,13 @@ pub(crate) fn set_groups(groups: &[u32]) -> Result<(), Errno> {
 pub(crate) fn monotonic() -> Duration {
     let mut now = [0_i64; 2];
     // SAFETY: on 64-bit machines a timespec is two of these.
-    unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, now.as_mut_ptr()) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_clock_gettime,
+            libc::CLOCK_MONOTONIC,
+            now.as_mut_ptr(),
+        )
+    };
     let [seconds, nanoseconds] = now.map(i64::unsigned_abs);
     Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds))
 }
@@ -154,18 +173,34 @@ pub(crate) fn drop_bounding(capability: Capability) -> Result<(), Errno> {
 /// Whether the ambient set holds `capability`; `None` where the kernel does not know it.
 pub(crate) fn ambient_has(capability: Capability) -> Option<bool> {
     let is_set = libc::PR_CAP_AMBIENT_IS_SET as c_ulong;
-    prctl(libc::PR_CAP_AMBIENT, is_set, c_ulong::from(capability.number())).ok().map(|held| held == 1)
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        is_set,
+        c_ulong::from(capability.number()),
+    )
+    .ok()
+    .map(|held| held == 1)
 }
 
 /// Empties the ambient set.
 pub(crate) fn clear_ambient() -> Result<(), Errno> {
-    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0).map(drop)
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong,
+        0,
+    )
+    .map(drop)
 }
 
 /// Puts `capability`, which must be permitted and inheritable, into the ambient set: it outlives an exec.
 pub(crate) fn raise_ambient(capability: Capability) -> Result<(), Errno> {
     let raise = libc::PR_CAP_AMBIENT_RAISE as c_ulong;
-    prctl(libc::PR_CAP_AMBIENT, raise, c_ulong::from(capability.number())).map(drop)
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        raise,
+        c_ulong::from(capability.number()),
+    )
+    .map(drop)
 }
 
 /// Whether the permitted set outlives a change from uid 0 to another.
@@ -177,7 +212,8 @@ pub(crate) fn set_keep_capabilities(keep: bool) -> Result<(), Errno> {
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
     // SAFETY: all three arguments are numbers; nothing is closed now, so no owner of a descriptor is betrayed.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
     Errno::result(result).map(drop)
 }
 
@@ -208,7 +244,15 @@ pub(crate) fn default_signal(signal: Signal) {
     let (old, set_size) = (ptr::null_mut::<u64>(), size_of::<u64>());
     // SAFETY: the pointer is to as many bytes as the kernel reads, the old action is not asked for, and SIG_DFL installs no
     // handler.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, c_int::from(signal.0), default.as_ptr(), old, set_size) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            c_int::from(signal.0),
+            default.as_ptr(),
+            old,
+            set_size,
+        )
+    };
 }
 
 /// A second process like this one: gives its pid here, and `None` there.
@@ -257,7 +301,11 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     /// For a handful of system calls, 16 KiB; aligned as both architectures want it.
     type Stack = [u128; 1024];
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect()
     };
     let (arguments, mut environment) = (pointers(program.arguments), pointers(program.environment));
     let mut child = Child {
@@ -269,7 +317,10 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
         signals: program.signals,
         errno: None,
     };
-    if let Some(variable) = program.listen_pid.and_then(|index| environment.get_mut(index)) {
+    if let Some(variable) = program
+        .listen_pid
+        .and_then(|index| environment.get_mut(index))
+    {
         *variable = (&raw const child.listen_pid).cast();
     }
     child.environment = environment.as_ptr();
@@ -280,7 +331,9 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is aligned and nobody else's; `child`, all that it points to and the stack outlive the child's use of them,
     // for this thread waits until the child has executed the program or ended.
-    let pid = Errno::result(unsafe { libc::clone(become_program, top.cast(), flags, (&raw mut child).cast()) })?;
+    let pid = Errno::result(unsafe {
+        libc::clone(become_program, top.cast(), flags, (&raw mut child).cast())
+    })?;
     // SAFETY: a live value; the child has written it behind the compiler's back.
     match unsafe { (&raw const child.errno).read_volatile() } {
         None => Ok(pid),
@@ -308,9 +361,18 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
             libc::kill(pid, c_int::from(signal.0));
         }
         // Ctrl-Z, typed now, would stop the parent too, who waits for the exec and hears nothing; the exec takes the handler away.
-        libc::signal(libc::SIGTSTP, hear as extern "C" fn(c_int) as libc::sighandler_t);
+        libc::signal(
+            libc::SIGTSTP,
+            hear as extern "C" fn(c_int) as libc::sighandler_t,
+        );
         let (none, old) = (0_u64, ptr::null_mut::<u64>());
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, size_of::<u64>());
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            old,
+            size_of::<u64>(),
+        );
         libc::execve((*child).path, (*child).arguments, (*child).environment);
         (&raw mut (*child).errno).write_volatile(Some(Errno::last()));
         libc::_exit(127)
@@ -323,8 +385,13 @@ extern "C" fn hear(_: c_int) {}
 /// Writes the variable without asking for memory.
 fn write_listen_pid(variable: &mut ListenPid, pid: u32) {
     let digits = pid.checked_ilog10().unwrap_or(0);
-    let digits = (0..=digits).rev().map(|place| b'0' + u8::try_from(pid / 10_u32.pow(place) % 10).unwrap_or(0));
-    for (byte, written) in variable.iter_mut().zip(LISTEN_PID.iter().copied().chain(digits).chain([0])) {
+    let digits = (0..=digits)
+        .rev()
+        .map(|place| b'0' + u8::try_from(pid / 10_u32.pow(place) % 10).unwrap_or(0));
+    for (byte, written) in variable
+        .iter_mut()
+        .zip(LISTEN_PID.iter().copied().chain(digits).chain([0]))
+    {
         *byte = written;
     }
 }
@@ -343,8 +410,15 @@ const ALL_SIGNALS: u64 = u64::MAX;
 pub(crate) fn block_signals() -> Result<(), Errno> {
     let (all, old) = (ALL_SIGNALS, ptr::null_mut::<u64>());
     // SAFETY: the pointer is to as many bytes as the size says, and the old mask is not asked for.
-    let result =
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, old, size_of::<u64>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const all,
+            old,
+            size_of::<u64>(),
+        )
+    };
     Errno::result(result).map(drop)
 }
 
@@ -358,7 +432,10 @@ pub(crate) fn pending_signals() -> Vec<Signal> {
     let mut set = 0_u64;
     // SAFETY: the pointer is to as many bytes as the size says.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, size_of::<u64>()) };
-    (1..=64).filter(|number| set >> (number - 1) & 1 == 1).map(Signal).collect()
+    (1..=64)
+        .filter(|number| set >> (number - 1) & 1 == 1)
+        .map(Signal)
+        .collect()
 }
 
 /// A signal that was waited for.
@@ -373,19 +450,33 @@ pub(crate) struct Received {
 pub(crate) fn wait_signal(timeout: Option<Duration>) -> Result<Option<Received>, Errno> {
     let all = ALL_SIGNALS;
     // A timespec of a 64-bit machine.
-    let limit = timeout
-        .map(|timeout| [i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX), i64::from(timeout.subsec_nanos())]);
+    let limit = timeout.map(|timeout| {
+        [
+            i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            i64::from(timeout.subsec_nanos()),
+        ]
+    });
     let limit = limit.as_ref().map_or(ptr::null(), |limit| limit.as_ptr());
     // SAFETY: zeroes are a valid siginfo_t, a plain structure of numbers.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is as large as the size says, the info is a live siginfo_t, and the limit is null or a live timespec.
-    let result =
-        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, limit, size_of::<u64>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const all,
+            &raw mut info,
+            limit,
+            size_of::<u64>(),
+        )
+    };
     match Errno::result(result) {
         Ok(number) => {
             let signal = Signal(u8::try_from(number).unwrap_or(0));
             // SI_USER is 0 and what other functions send is below it; what the kernel reports is above.
-            Ok(Some(Received { signal, sent: info.si_code <= 0 }))
+            Ok(Some(Received {
+                signal,
+                sent: info.si_code <= 0,
+            }))
         }
         Err(Errno::EAGAIN) => Ok(None),
         Err(errno) => Err(errno),
@@ -397,7 +488,15 @@ pub(crate) fn forget_signal(signal: Signal) {
     let set = 1_u64 << (signal.0 - 1);
     let (info, at_once) = (ptr::null_mut::<libc::siginfo_t>(), [0_u64; 2]);
     // SAFETY: the set is as large as the size says, the information is not asked for, and a zeroed timespec is two numbers.
-    unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, info, at_once.as_ptr(), size_of::<u64>()) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set,
+            info,
+            at_once.as_ptr(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Sends `signal` to a process, to a process group (negative), or to everybody who may be sent one (-1).
@@ -448,7 +547,10 @@ pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
         match Errno::result(result) {
             // There is none; the file system has none; a regular file has no default; and where a seccomp profile or
             // another kernel knows no attributes, there are none.
-            Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS) => {}
+            Ok(_)
+            | Err(
+                Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS,
+            ) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -466,7 +568,10 @@ struct Locked {
     dlmalloc: UnsafeCell<Dlmalloc>,
 }
 
-static HEAP: Locked = Locked { taken: AtomicBool::new(false), dlmalloc: UnsafeCell::new(Dlmalloc::new()) };
+static HEAP: Locked = Locked {
+    taken: AtomicBool::new(false),
+    dlmalloc: UnsafeCell::new(Dlmalloc::new()),
+};
 
 // SAFETY: what is in the cell is reached in `with` alone, by one thread at a time.
 unsafe impl Sync for Locked {}
@@ -531,11 +636,22 @@ pub(crate) fn give_memory_back() {
 }
 
 /// Has the kernel forget which pages of the program we have used.
-unsafe extern "C" fn forget_program(object: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+unsafe extern "C" fn forget_program(
+    object: *mut libc::dl_phdr_info,
+    _: usize,
+    _: *mut c_void,
+) -> c_int {
     // SAFETY: the C library passes a live description of the program, with as many headers as it says.
-    let (base, headers) =
-        unsafe { ((*object).dlpi_addr, std::slice::from_raw_parts((*object).dlpi_phdr, (*object).dlpi_phnum.into())) };
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
+    let (base, headers) = unsafe {
+        (
+            (*object).dlpi_addr,
+            std::slice::from_raw_parts((*object).dlpi_phdr, (*object).dlpi_phnum.into()),
+        )
+    };
+    for header in headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0)
+    {
         let begin = usize::try_from(base + header.p_vaddr).unwrap_or(0);
         let offset = begin % PAGE;
         let length = usize::try_from(header.p_memsz).unwrap_or(0) + offset;

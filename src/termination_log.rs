@@ -20,9 +20,17 @@ const MAX_BYTES: usize = 4096;
 pub(crate) fn write(errors: &[Error]) {
     // O_NONBLOCK: a FIFO must not make us wait. O_NOFOLLOW: a link was not put there by Kubernetes.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
-    let Ok(mut file) = OpenOptions::new().write(true).custom_flags(flags).open(PATH) else { return };
+    let Ok(mut file) = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(PATH)
+    else {
+        return;
+    };
     if file.metadata().is_ok_and(|found| found.is_file()) {
-        let _ = file.set_len(0).and_then(|()| file.write_all(message(errors).as_bytes()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(message(errors).as_bytes()));
     }
 }
 
@@ -42,7 +50,10 @@ mod tests {
 
     #[test]
     fn a_message_is_cut_between_characters() {
-        let long = |length| Error::Seal { path: "/".into(), why: "é".repeat(length) };
+        let long = |length| Error::Seal {
+            path: "/".into(),
+            why: "é".repeat(length),
+        };
         assert_eq!(message(&[]), "");
         assert_eq!(message(&[long(1), long(2)]).lines().count(), 2);
         for length in 4000..4004 {

@@ -28,12 +28,20 @@ impl Tree {
     /// Opens the tree below `root`.
     pub(crate) fn open(root: &Path) -> Result<Self, TreeError> {
         let root = Rc::new(Dir::open_root(root)?);
-        Ok(Self { root, trusted: geteuid().as_raw(), last: RefCell::default() })
+        Ok(Self {
+            root,
+            trusted: geteuid().as_raw(),
+            last: RefCell::default(),
+        })
     }
 
     /// The same tree in the eyes of `uid`: whose directories and links are trusted, beside root's.
     pub(crate) fn trusting(&self, uid: u32) -> Self {
-        Self { root: Rc::clone(&self.root), trusted: uid, last: RefCell::default() }
+        Self {
+            root: Rc::clone(&self.root),
+            trusted: uid,
+            last: RefCell::default(),
+        }
     }
 
     /// The uid whose directories and links are trusted, beside root's.
@@ -53,7 +61,11 @@ impl Tree {
     pub(crate) fn dir(&self, path: &Path) -> Result<Rc<Dir>, TreeError> {
         let names: Vec<&OsStr> = path.iter().skip(1).collect();
         let mut last = self.last.borrow_mut();
-        let known = last.iter().zip(&names).take_while(|((known, _), name)| known == *name).count();
+        let known = last
+            .iter()
+            .zip(&names)
+            .take_while(|((known, _), name)| known == *name)
+            .count();
         last.truncate(known);
         let mut dir = last.last().map_or(&self.root, |(_, dir)| dir).clone();
         for name in &names[known..] {
@@ -71,18 +83,28 @@ impl Tree {
                 found => return Ok((found?, path)),
             }
         }
-        Err(TreeError::Missing { path: path.to_owned() })
+        Err(TreeError::Missing {
+            path: path.to_owned(),
+        })
     }
 
     /// Opens the directory that `path` is in; gives it and the last name of `path`.
     pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p OsStr), TreeError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(TreeError::Missing { path: path.to_owned() });
+            return Err(TreeError::Missing {
+                path: path.to_owned(),
+            });
         };
         Ok((self.dir(parent)?, name))
     }
 
-    fn step(&self, dir: &Rc<Dir>, name: &OsStr, path: &Path, links: &mut usize) -> Result<Rc<Dir>, TreeError> {
+    fn step(
+        &self,
+        dir: &Rc<Dir>,
+        name: &OsStr,
+        path: &Path,
+        links: &mut usize,
+    ) -> Result<Rc<Dir>, TreeError> {
         let here = || dir.path().join(name);
         match dir.open_dir(name) {
             Ok(Some(child)) => return Ok(child),
@@ -90,26 +112,40 @@ impl Tree {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {}
             Err(errno) => return Err(dir.failed("cannot open", name)(errno)),
         }
-        let Some(facts) = dir.look(name)? else { return Err(TreeError::Missing { path: here() }) };
+        let Some(facts) = dir.look(name)? else {
+            return Err(TreeError::Missing { path: here() });
+        };
         if facts.kind != FileKind::Link {
-            return Err(TreeError::NotDirectory { path: here(), kind: facts.kind.name() });
+            return Err(TreeError::NotDirectory {
+                path: here(),
+                kind: facts.kind.name(),
+            });
         }
         let owner = facts.attributes.uid;
-        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts().attributes, self.trusted) {
+        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts().attributes, self.trusted)
+        {
             return Err(TreeError::UnsafeLink { path: here() });
         }
         *links += 1;
         if *links > MAX_LINKS {
-            return Err(TreeError::Loop { path: path.to_owned() });
+            return Err(TreeError::Loop {
+                path: path.to_owned(),
+            });
         }
         let target = dir.read_link(name)?;
         let target = Path::new(&target);
-        let mut dir = if target.is_absolute() { Rc::clone(&self.root) } else { Rc::clone(dir) };
+        let mut dir = if target.is_absolute() {
+            Rc::clone(&self.root)
+        } else {
+            Rc::clone(dir)
+        };
         for component in target.components() {
             dir = match component {
                 Component::Normal(name) => self.step(&dir, name, path, links)?,
                 // The directory that we came from, not what the file system says: nothing leads above our root.
-                Component::ParentDir => dir.parent().map_or_else(|| Rc::clone(&self.root), Rc::clone),
+                Component::ParentDir => dir
+                    .parent()
+                    .map_or_else(|| Rc::clone(&self.root), Rc::clone),
                 _ => dir,
             };
         }
@@ -126,10 +162,19 @@ impl Tree {
         parent.make_dir(name, mode)?;
         parent.sync()?;
         let dir = self.dir(path)?;
-        sys::remove_acls(dir.reopen()?).map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
+        sys::remove_acls(dir.reopen()?)
+            .map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
         // Below a set-group-ID directory a new one inherits group and bit.
-        let gid = if self.trusted == 0 { 0 } else { getegid().as_raw() };
-        dir.set_attributes(Attributes { uid: self.trusted, gid, mode })?;
+        let gid = if self.trusted == 0 {
+            0
+        } else {
+            getegid().as_raw()
+        };
+        dir.set_attributes(Attributes {
+            uid: self.trusted,
+            gid,
+            mode,
+        })?;
         self.forget();
         Ok(())
     }
@@ -164,7 +209,9 @@ impl Tree {
             match dir.look(&name)? {
                 Some(facts) if facts.kind == FileKind::Link => {
                     if !is_safe(&dir.facts().attributes, self.trusted) {
-                        return Err(TreeError::UnsafeLink { path: dir.path().join(name) });
+                        return Err(TreeError::UnsafeLink {
+                            path: dir.path().join(name),
+                        });
                     }
                     let target = dir.read_link(&name)?;
                     let target = normalized(&dir.path().join(target));
@@ -177,20 +224,23 @@ impl Tree {
                 _ => return Ok(Some((dir, name))),
             }
         }
-        Err(TreeError::Loop { path: path.to_owned() })
+        Err(TreeError::Loop {
+            path: path.to_owned(),
+        })
     }
 }
 
 /// `path` with `.` and `..` resolved by name, never above the root.
 fn normalized(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::from("/"), |mut path, component| {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::ParentDir => {
-                path.pop();
+    path.components()
+        .fold(PathBuf::from("/"), |mut path, component| {
+            match component {
+                Component::Normal(name) => path.push(name),
+                Component::ParentDir => {
+                    path.pop();
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        path
-    })
+            path
+        })
 }

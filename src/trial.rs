@@ -49,14 +49,27 @@ pub(crate) fn trial(
 ) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     for check in &plan.checks {
-        match run(check, &plan.service, starter, Inherited { pid: NOBODY, ..inherited }, installed) {
+        match run(
+            check,
+            &plan.service,
+            starter,
+            Inherited {
+                pid: NOBODY,
+                ..inherited
+            },
+            installed,
+        ) {
             Ok(()) => {}
             // Whoever wants us to stop does not want to hear of the rest.
             Err(stopped @ Error::Stopped { .. }) => return Err(stopped.into()),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 fn run(
@@ -76,7 +89,9 @@ fn run(
         drop((output, verdict));
         let service = service.with_command(check.command.clone());
         let mut judged = File::from(judged);
-        let ended = watch(check, &service, starter, inherited, installed, printed, parent);
+        let ended = watch(
+            check, &service, starter, inherited, installed, printed, parent,
+        );
         let _ = match ended {
             Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
             Ok(None) => writeln!(judged, "{TIMED_OUT}"),
@@ -89,7 +104,11 @@ fn run(
     let (output, verdict) = listen(output, verdict)?;
     // It has ended, or is about to: it has nothing more to say.
     while waitpid(Pid::from_raw(warden), None) == Err(Errno::EINTR) {}
-    let how = match verdict.lines().next().and_then(|verdict| verdict.split_at_checked(1)) {
+    let how = match verdict
+        .lines()
+        .next()
+        .and_then(|verdict| verdict.split_at_checked(1))
+    {
         Some((ENDED, "0")) => {
             for line in &output {
                 tracing::debug!("check: {line}");
@@ -97,12 +116,19 @@ fn run(
             return Ok(());
         }
         Some((ENDED, code)) => format!("it ended with exit code {code}"),
-        Some((TIMED_OUT, _)) => format!("it had not ended after {} s, and was killed", check.limit.as_secs()),
+        Some((TIMED_OUT, _)) => format!(
+            "it had not ended after {} s, and was killed",
+            check.limit.as_secs()
+        ),
         Some((NOT_RUN, why)) => why.to_owned(),
         _ => "what watched it was killed".into(),
     };
     let command = check.command.join(OsStr::new(" "));
-    Err(Error::CheckFailed { command, how, output })
+    Err(Error::CheckFailed {
+        command,
+        how,
+        output,
+    })
 }
 
 /// How a verdict begins.
@@ -121,7 +147,11 @@ fn watch(
     parent: Pid,
 ) -> Result<Option<u8>, Error> {
     let failed = |step| move |source| Error::Trial { step, source };
-    let nothing = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    let nothing = open(
+        "/dev/null",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
     let nothing = match nothing {
         Ok(nothing) => nothing,
         // A scratch image has none; an empty pipe gives as little.
@@ -139,7 +169,13 @@ fn watch(
     if getppid() != parent {
         return Ok(None);
     }
-    let child = launch::spawn(service, &prepared, &Manners::default(), &Sealed::on_trial(installed), unprivileged)?;
+    let child = launch::spawn(
+        service,
+        &prepared,
+        &Manners::default(),
+        &Sealed::on_trial(installed),
+        unprivileged,
+    )?;
     Ok(child.within(check.limit))
 }
 
@@ -147,17 +183,29 @@ fn watch(
 /// us to stop.
 fn listen(output: OwnedFd, verdict: OwnedFd) -> Result<(Vec<String>, String), Error> {
     let stop = SignalFd::with_flags(
-        &[Number::SIGTERM, Number::SIGINT, Number::SIGQUIT].into_iter().collect(),
+        &[Number::SIGTERM, Number::SIGINT, Number::SIGQUIT]
+            .into_iter()
+            .collect(),
         SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
     )
-    .map_err(|source| Error::Trial { step: "signalfd", source })?;
+    .map_err(|source| Error::Trial {
+        step: "signalfd",
+        source,
+    })?;
     let (mut output, mut verdict) = (File::from(output), File::from(verdict));
     let (mut tail, mut judged) = (Tail::default(), Vec::new());
     let mut buffer = [0; SHOWN_BYTES];
     loop {
         let mut waiting = [
             PollFd::new(verdict.as_fd(), PollFlags::POLLIN),
-            PollFd::new(output.as_fd(), if tail.ended { PollFlags::empty() } else { PollFlags::POLLIN }),
+            PollFd::new(
+                output.as_fd(),
+                if tail.ended {
+                    PollFlags::empty()
+                } else {
+                    PollFlags::POLLIN
+                },
+            ),
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
         ];
         // Other signals wait until there is a service to pass them to; whatever else interrupts, the reads below do not block.
@@ -205,7 +253,9 @@ impl Tail {
         let surplus = lines.len().saturating_sub(SHOWN_LINES);
         lines.drain(..surplus);
         let left_out = (!all || surplus > 0).then(|| format!("… the end of {} bytes:", self.total));
-        let shown = lines.into_iter().map(|line| escaped(OsStr::from_bytes(line)).to_string());
+        let shown = lines
+            .into_iter()
+            .map(|line| escaped(OsStr::from_bytes(line)).to_string());
         left_out.into_iter().chain(shown).collect()
     }
 }

@@ -84,13 +84,31 @@ impl Case<'_> {
     ///
     /// # Errors
     /// What refuses it. A configuration that is not the one that was meant is refused for that alone.
-    pub(crate) fn first_start(&self, state: &State<'_>, interrupted: Option<Interrupted>) -> Result<(), Vec<Error>> {
-        let Self { tree, starter, plan, digest, request } = self;
+    pub(crate) fn first_start(
+        &self,
+        state: &State<'_>,
+        interrupted: Option<Interrupted>,
+    ) -> Result<(), Vec<Error>> {
+        let Self {
+            tree,
+            starter,
+            plan,
+            digest,
+            request,
+        } = self;
         self.check_pin()?;
-        if let Some(error) = interrupted.and_then(|interrupted| interrupted.conflict(*digest, state.path())) {
+        if let Some(error) =
+            interrupted.and_then(|interrupted| interrupted.conflict(*digest, state.path()))
+        {
             return Err(error.into());
         }
-        none(preflight::first_start(tree, plan, state, starter, &request.manifest))
+        none(preflight::first_start(
+            tree,
+            plan,
+            state,
+            starter,
+            &request.manifest,
+        ))
     }
 
     /// What a later start does with the plan of `seal`. `command` is what was given after `--`; `compare` looks at the disk, which
@@ -102,8 +120,14 @@ impl Case<'_> {
         compare: impl FnOnce() -> Comparison,
     ) -> Verdict {
         match self.admission(seal) {
-            Ok(note) => Verdict { note, action: self.action(command_drift(seal, command, self.plan), compare()) },
-            Err(errors) => Verdict { note: None, action: Err(errors) },
+            Ok(note) => Verdict {
+                note,
+                action: self.action(command_drift(seal, command, self.plan), compare()),
+            },
+            Err(errors) => Verdict {
+                note: None,
+                action: Err(errors),
+            },
         }
     }
 
@@ -112,7 +136,11 @@ impl Case<'_> {
         self.check_pin()?;
         let sealer = seal.identities.installer;
         if sealer != self.starter.uid {
-            return Err(Error::OtherStarter { sealer, is: self.starter.uid }.into());
+            return Err(Error::OtherStarter {
+                sealer,
+                is: self.starter.uid,
+            }
+            .into());
         }
         let mut obstacles = seal.identities.service.unreachable(self.starter);
         obstacles.extend(preflight::later_start(self.plan, self.starter));
@@ -120,7 +148,9 @@ impl Case<'_> {
         let path = &self.request.manifest;
         match manifest::read(path) {
             Ok(bytes) if bytes == seal.manifest.text().as_bytes() => Ok(None),
-            Err(Error::ManifestRead { source, .. }) if source.is_missing() => Ok(Some(Note::ManifestGone)),
+            Err(Error::ManifestRead { source, .. }) if source.is_missing() => {
+                Ok(Some(Note::ManifestGone))
+            }
             _ if self.plan.on_manifest_change == OnManifestChange::Refuse => {
                 Err(Error::ManifestChanged { path: path.clone() }.into())
             }
@@ -136,7 +166,10 @@ impl Case<'_> {
             OnDrift::Refuse => Err(refusal(drifts)),
             // Whatever the manifest would put up with: a pinned configuration is the one that runs, and nobody but root replaces
             // what is sealed. That an entry itself became the service's is drift that it does put up with, and lock=partial says so.
-            OnDrift::Warn if self.request.pin.is_some() || drifts.iter().any(|drift| self.opens_lock(drift)) => {
+            OnDrift::Warn
+                if self.request.pin.is_some()
+                    || drifts.iter().any(|drift| self.opens_lock(drift)) =>
+            {
                 Err(refusal(drifts))
             }
             OnDrift::Warn => Ok(Action::Warn(drifts)),
@@ -150,7 +183,8 @@ impl Case<'_> {
 
     /// Whether a difference lets others replace what is sealed, or hides whether they have.
     fn opens_lock(&self, drift: &Drift) -> bool {
-        drift.attribute == verify::UNSEEN || (self.plan.lock != Lock::None && drift.attribute == verify::PARENT)
+        drift.attribute == verify::UNSEEN
+            || (self.plan.lock != Lock::None && drift.attribute == verify::PARENT)
     }
 
     /// Whether everything that drifted can be put back: nothing is, unless everything can be.
@@ -159,26 +193,49 @@ impl Case<'_> {
         paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
         let mut errors = Vec::new();
         let mut restorable: BTreeSet<&Path> = BTreeSet::new();
-        for entry in self.plan.entries.iter().filter(|entry| paths.contains(entry.dest.as_path())) {
+        for entry in self
+            .plan
+            .entries
+            .iter()
+            .filter(|entry| paths.contains(entry.dest.as_path()))
+        {
             restorable.insert(&entry.dest);
             if let What::File(file) = &entry.what
                 && let Origin::Source(path) = &file.origin
                 && !still_holds(path, file.content)
             {
-                errors.push(Error::NotRestorable { dest: entry.dest.clone(), source_path: path.clone() });
+                errors.push(Error::NotRestorable {
+                    dest: entry.dest.clone(),
+                    source_path: path.clone(),
+                });
             }
         }
-        errors.extend(preflight::restore(self.tree, self.plan, &paths, self.starter));
+        errors.extend(preflight::restore(
+            self.tree,
+            self.plan,
+            &paths,
+            self.starter,
+        ));
         let mounts = preflight::mount_points();
         let mut lost: BTreeSet<&Path> = BTreeSet::new();
-        lost.extend(drifts.iter().filter(|drift| drift.attribute != verify::PARENT).map(|drift| drift.path.as_path()));
+        lost.extend(
+            drifts
+                .iter()
+                .filter(|drift| drift.attribute != verify::PARENT)
+                .map(|drift| drift.path.as_path()),
+        );
         for dest in lost {
             // What is mounted there is not this container's to remove.
             if let Some(mounted) = mounts.iter().find(|mounted| mounted.starts_with(dest)) {
-                errors.push(Error::MountedOver { dest: dest.to_owned(), mounted: mounted.clone() });
+                errors.push(Error::MountedOver {
+                    dest: dest.to_owned(),
+                    mounted: mounted.clone(),
+                });
             }
         }
-        let beyond_us = |drift: &Drift| drift.attribute != verify::EXTRA && !restorable.contains(drift.path.as_path());
+        let beyond_us = |drift: &Drift| {
+            drift.attribute != verify::EXTRA && !restorable.contains(drift.path.as_path())
+        };
         if errors.is_empty() && !drifts.iter().any(beyond_us) {
             return Ok(Action::Restore(drifts));
         }
@@ -189,8 +246,9 @@ impl Case<'_> {
 
 /// Whether the source at `path` has this content still.
 fn still_holds(path: &Path, content: Content) -> bool {
-    let found =
-        source::open(path).ok().and_then(|(mut file, _)| Content::of_reader(&mut file, &mut Buffer::new()).ok());
+    let found = source::open(path)
+        .ok()
+        .and_then(|(mut file, _)| Content::of_reader(&mut file, &mut Buffer::new()).ok());
     found == Some(content)
 }
 
@@ -199,7 +257,11 @@ fn command_drift(seal: &Seal, command: &[OsString], plan: &Plan) -> Option<Drift
     let same = command == seal.arguments || command == plan.service.command;
     let shown = |words: &[OsString]| match words {
         [] => "none".into(),
-        words => words.join(OsStr::new(" ")).to_string_lossy().escape_debug().to_string(),
+        words => words
+            .join(OsStr::new(" "))
+            .to_string_lossy()
+            .escape_debug()
+            .to_string(),
     };
     (!same).then(|| Drift {
         path: "--".into(),
@@ -214,5 +276,9 @@ fn refusal(drifts: Vec<Drift>) -> Vec<Error> {
 }
 
 fn none(errors: Vec<Error>) -> Result<(), Vec<Error>> {
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }

@@ -84,9 +84,20 @@ struct Difference {
 
 impl From<&Drift> for Difference {
     fn from(drift: &Drift) -> Self {
-        let Drift { path, attribute, expected, found } = drift;
+        let Drift {
+            path,
+            attribute,
+            expected,
+            found,
+        } = drift;
         let (expected, found) = (expected.clone(), found.clone());
-        Self { path: shown(path), change: drift.change(), attribute, expected, found }
+        Self {
+            path: shown(path),
+            change: drift.change(),
+            attribute,
+            expected,
+            found,
+        }
     }
 }
 
@@ -101,7 +112,9 @@ pub(crate) fn verification(options: &Options) -> Verification {
         }
         Err(Unsealed::Interrupted) => {
             let state_dir = shown(&options.state_dir);
-            let error = format!("a first start has not reached its end in {state_dir}; start the container again");
+            let error = format!(
+                "a first start has not reached its end in {state_dir}; start the container again"
+            );
             Verification::without_seal(Outcome::Interrupted, error, exit_code::FOUND)
         }
         Err(Unsealed::Error(error)) => {
@@ -135,7 +148,10 @@ fn sealed(options: &Options) -> Result<Option<(Tree, Box<Seal>)>, Unsealed> {
 /// # Errors
 /// That it cannot be looked at, or a seal that cannot be believed.
 pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Tree, Recorded), Error> {
-    let tree = Tree::open(root).map_err(|source| Error::Root { path: root.to_owned(), source })?;
+    let tree = Tree::open(root).map_err(|source| Error::Root {
+        path: root.to_owned(),
+        source,
+    })?;
     let to_look = |error| match error {
         Error::State { path, source } => Error::StateLook { path, source },
         error => error,
@@ -189,7 +205,11 @@ impl Verification {
             pin: PinStatus::of(pin, seal.digest).name(),
             lock: Some(plan.lock.name()),
             entries: plan.entries.len(),
-            mutable: plan.entries.iter().filter(|entry| !Entry::is_verified(entry)).count(),
+            mutable: plan
+                .entries
+                .iter()
+                .filter(|entry| !Entry::is_verified(entry))
+                .count(),
             differences: drifts.map(Difference::from).collect(),
             unseen,
             error,
@@ -215,7 +235,10 @@ impl fmt::Display for Verification {
             (Outcome::Unbelievable, Some(error)) => writeln!(f, "unbelievable: {error}")?,
             (Outcome::Mismatch, Some(error)) => writeln!(f, "mismatch: {error}")?,
             (Outcome::Incomplete, _) => {
-                writeln!(f, "incomplete: no difference in what could be looked at of {entries}")?;
+                writeln!(
+                    f,
+                    "incomplete: no difference in what could be looked at of {entries}"
+                )?;
             }
             (Outcome::Clean, _) => writeln!(f, "clean: {entries} as sealed")?,
             _ => writeln!(f, "drift: {differences} in {entries}")?,
@@ -227,8 +250,18 @@ impl fmt::Display for Verification {
                 self.pin, self.entries, self.mutable
             )?;
         }
-        for Difference { path, change, attribute, expected, found } in &self.differences {
-            writeln!(f, "{change} {path}: {attribute}: expected {expected}, found {found}")?;
+        for Difference {
+            path,
+            change,
+            attribute,
+            expected,
+            found,
+        } in &self.differences
+        {
+            writeln!(
+                f,
+                "{change} {path}: {attribute}: expected {expected}, found {found}"
+            )?;
         }
         for why in &self.unseen {
             writeln!(f, "unseen {why}")?;

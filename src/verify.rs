@@ -41,8 +41,17 @@ pub(crate) const EXTRA: &str = "extra";
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, attribute, expected, found } = self;
-        write!(f, "{}: {attribute}: expected {expected}, found {found}", escaped(path))
+        let Self {
+            path,
+            attribute,
+            expected,
+            found,
+        } = self;
+        write!(
+            f,
+            "{}: {attribute}: expected {expected}, found {found}",
+            escaped(path)
+        )
     }
 }
 
@@ -104,7 +113,10 @@ impl Comparison {
     pub(crate) fn by_path(&self) -> BTreeMap<&OsStr, Vec<&Drift>> {
         let mut by_path: BTreeMap<&OsStr, Vec<&Drift>> = BTreeMap::new();
         for drift in &self.drifts {
-            by_path.entry(drift.path.as_os_str()).or_default().push(drift);
+            by_path
+                .entry(drift.path.as_os_str())
+                .or_default()
+                .push(drift);
         }
         by_path
     }
@@ -118,12 +130,16 @@ impl Comparison {
         if self.drifts.is_empty() && !self.unseen.is_empty() {
             return Err(self.unseen);
         }
-        self.drifts.extend(self.unseen.into_iter().filter_map(|error| match error {
-            Error::Measure { path, source } => {
-                Some(Drift { path, attribute: UNSEEN, expected: "to be looked at".into(), found: source.to_string() })
-            }
-            _ => None,
-        }));
+        self.drifts
+            .extend(self.unseen.into_iter().filter_map(|error| match error {
+                Error::Measure { path, source } => Some(Drift {
+                    path,
+                    attribute: UNSEEN,
+                    expected: "to be looked at".into(),
+                    found: source.to_string(),
+                }),
+                _ => None,
+            }));
         Ok(self.drifts)
     }
 }
@@ -179,7 +195,9 @@ impl<'a> Verifying<'a> {
             match found {
                 Found::Late(late) => {
                     // There is one for each; an error, if not.
-                    let content = contents.next().unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
+                    let content = contents
+                        .next()
+                        .unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
                     let judged = forgiven(self.content(late.dest, late.file, content), late.lost);
                     self.note(late.dest, judged);
                 }
@@ -199,7 +217,10 @@ impl<'a> Verifying<'a> {
 
     fn note(&mut self, dest: &Path, looked: Result<(), TreeError>) {
         if let Err(source) = looked {
-            self.found.push(Found::Unseen(Error::Measure { path: dest.to_owned(), source }));
+            self.found.push(Found::Unseen(Error::Measure {
+                path: dest.to_owned(),
+                source,
+            }));
         }
     }
 
@@ -220,7 +241,13 @@ impl<'a> Verifying<'a> {
         forgiven(self.look(entry, &dir, name, lost), lost)
     }
 
-    fn look(&mut self, entry: &'a Entry, dir: &Dir, name: &OsStr, lost: bool) -> Result<(), TreeError> {
+    fn look(
+        &mut self,
+        entry: &'a Entry,
+        dir: &Dir,
+        name: &OsStr,
+        lost: bool,
+    ) -> Result<(), TreeError> {
         let dest = &entry.dest;
         match &entry.what {
             What::File(file) => self.file(Late { dest, file, lost }, dir, name),
@@ -241,10 +268,17 @@ impl<'a> Verifying<'a> {
             TreeError::NotDirectory { path, kind } => self.push(&path, "type", "directory", kind),
             TreeError::UnsafeLink { path } => self.push(&path, "type", "directory", "symlink"),
             TreeError::UnsafeDirectory { path, uid, mode } => {
-                if !self.planned.contains(path.as_path()) && self.unsafe_parent.as_ref() != Some(&path) {
+                if !self.planned.contains(path.as_path())
+                    && self.unsafe_parent.as_ref() != Some(&path)
+                {
                     let trusted = self.tree.trusted();
                     let expected = format!("owned by {trusted} and writable for its owner alone");
-                    self.push(&path, PARENT, expected, format!("owned by {uid} with mode {mode:04o}"));
+                    self.push(
+                        &path,
+                        PARENT,
+                        expected,
+                        format!("owned by {uid} with mode {mode:04o}"),
+                    );
                     self.unsafe_parent = Some(path);
                 }
             }
@@ -271,7 +305,12 @@ impl<'a> Verifying<'a> {
         if facts.size != file.content.size {
             // Another size is another content; there is no need to read it, however large it has become.
             let (expected, found) = (bytes(file.content.size), bytes(facts.size));
-            self.other_content(dest, file, format!("{} ({expected})", file.content.digest), found);
+            self.other_content(
+                dest,
+                file,
+                format!("{} ({expected})", file.content.digest),
+                found,
+            );
             return Ok(());
         }
         match self.hashers.hash(open, facts.size) {
@@ -283,10 +322,24 @@ impl<'a> Verifying<'a> {
         }
     }
 
-    fn content(&mut self, dest: &Path, file: &File, found: io::Result<Content>) -> Result<(), TreeError> {
-        let found = found.map_err(|source| TreeError::Io { act: "cannot read", path: dest.to_owned(), source })?;
+    fn content(
+        &mut self,
+        dest: &Path,
+        file: &File,
+        found: io::Result<Content>,
+    ) -> Result<(), TreeError> {
+        let found = found.map_err(|source| TreeError::Io {
+            act: "cannot read",
+            path: dest.to_owned(),
+            source,
+        })?;
         if found != file.content {
-            self.other_content(dest, file, file.content.digest.to_string(), found.digest.to_string());
+            self.other_content(
+                dest,
+                file,
+                file.content.digest.to_string(),
+                found.digest.to_string(),
+            );
         }
         Ok(())
     }
@@ -299,7 +352,13 @@ impl<'a> Verifying<'a> {
         }
     }
 
-    fn directory(&mut self, dest: &Path, dir: &Dir, name: &OsStr, directory: &Directory) -> Result<(), TreeError> {
+    fn directory(
+        &mut self,
+        dest: &Path,
+        dir: &Dir,
+        name: &OsStr,
+        directory: &Directory,
+    ) -> Result<(), TreeError> {
         match dir.look(name)? {
             None => {
                 self.kind(dest, "directory", NOTHING);
@@ -326,13 +385,28 @@ impl<'a> Verifying<'a> {
 
     fn attributes(&mut self, dest: &Path, expected: Attributes, found: Attributes) {
         if expected.uid != found.uid {
-            self.push(dest, "owner", expected.uid.to_string(), found.uid.to_string());
+            self.push(
+                dest,
+                "owner",
+                expected.uid.to_string(),
+                found.uid.to_string(),
+            );
         }
         if expected.gid != found.gid {
-            self.push(dest, "group", expected.gid.to_string(), found.gid.to_string());
+            self.push(
+                dest,
+                "group",
+                expected.gid.to_string(),
+                found.gid.to_string(),
+            );
         }
         if expected.mode != found.mode {
-            self.push(dest, "mode", format!("{:04o}", expected.mode), format!("{:04o}", found.mode));
+            self.push(
+                dest,
+                "mode",
+                format!("{:04o}", expected.mode),
+                format!("{:04o}", found.mode),
+            );
         }
     }
 
@@ -340,8 +414,19 @@ impl<'a> Verifying<'a> {
         self.push(dest, "type", expected, found);
     }
 
-    fn push(&mut self, path: &Path, attribute: &'static str, expected: impl Into<String>, found: impl Into<String>) {
-        let drift = Drift { path: path.to_owned(), attribute, expected: expected.into(), found: found.into() };
+    fn push(
+        &mut self,
+        path: &Path,
+        attribute: &'static str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) {
+        let drift = Drift {
+            path: path.to_owned(),
+            attribute,
+            expected: expected.into(),
+            found: found.into(),
+        };
         self.found.push(Found::Drift(drift));
     }
 }

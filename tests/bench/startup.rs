@@ -4,7 +4,11 @@
 //! something and single times do not. Peers are Debian's packages; one that is not installed is said to be missing, not
 //! skipped in silence. Needs root, as sealinit does for the service's credentials; all contenders have the capabilities that Docker gives
 //! to a container.
-#![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench is there to be read")]
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a bench is there to be read"
+)]
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -42,7 +46,14 @@ fn in_a_container() -> ExitCode {
     unshare(CloneFlags::CLONE_NEWNS).expect("root may");
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("root may");
-    mount(Some("tmpfs"), memory.as_str(), Some("tmpfs"), MsFlags::empty(), Some("mode=755")).expect("root may");
+    mount(
+        Some("tmpfs"),
+        memory.as_str(),
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=755"),
+    )
+    .expect("root may");
     let status = Command::new("setpriv")
         .args(["--inh-caps=-all", DOCKER])
         .arg(std::env::current_exe().expect("a bench that runs"))
@@ -53,7 +64,11 @@ fn in_a_container() -> ExitCode {
     umount(memory.as_str()).expect("nobody is there any more");
     let _ = fs::remove_dir_all(&place.0);
     let ended = status.expect("setpriv, of util-linux").success();
-    if ended { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ended {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// A directory that belongs to root all the way up.
@@ -71,10 +86,16 @@ impl Place {
         let mut files = String::new();
         for index in 0..count {
             let separator = if index == 0 { "" } else { "," };
-            let content: Vec<u8> = (0..bytes).map(|byte| ((byte * 31 + index) % 251).to_le_bytes()[0]).collect();
+            let content: Vec<u8> = (0..bytes)
+                .map(|byte| ((byte * 31 + index) % 251).to_le_bytes()[0])
+                .collect();
             fs::write(sources.join(format!("f{index}")), content).expect("a file of ours");
             let dest = self.path(&format!("{name}-etc/f{index}"));
-            write!(files, r#"{separator}{{"source": "f{index}", "dest": "{dest}"}}"#).expect("a string");
+            write!(
+                files,
+                r#"{separator}{{"source": "f{index}", "dest": "{dest}"}}"#
+            )
+            .expect("a string");
         }
         let manifest = format!(
             r#"{{"version": 1, "service": {{"command": ["{command}"], "user": 65534, "group": 65534}}, "files": [{files}]}}"#
@@ -85,7 +106,16 @@ impl Place {
     fn run(&self, name: &str) -> Vec<String> {
         let manifest = self.path(&format!("{name}/manifest.json"));
         let state = self.path(&format!("{name}-state"));
-        let words = [SEALINIT, "run", "--log-level", "error", "--manifest", &manifest, "--state-dir", &state];
+        let words = [
+            SEALINIT,
+            "run",
+            "--log-level",
+            "error",
+            "--manifest",
+            &manifest,
+            "--state-dir",
+            &state,
+        ];
         words.map(str::to_owned).to_vec()
     }
 
@@ -106,13 +136,21 @@ struct Contender {
 
 impl Contender {
     fn new(name: &'static str, command: Vec<String>) -> Self {
-        Self { name, command, before: Box::new(|| {}), times: Vec::new() }
+        Self {
+            name,
+            command,
+            before: Box::new(|| {}),
+            times: Vec::new(),
+        }
     }
 
     fn command(&self) -> Command {
         let (program, arguments) = self.command.split_first().expect("a program");
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         command
     }
 
@@ -152,19 +190,30 @@ fn compare(title: &str, runs: usize, contenders: Vec<Option<Contender>>) {
     for contender in &contenders {
         let median = contender.median();
         let ratio = median.as_secs_f64() / base.as_secs_f64();
-        println!("  {:<44} {:>10.0} us  {ratio:>6.2}", contender.name, median.as_secs_f64() * 1e6);
+        println!(
+            "  {:<44} {:>10.0} us  {ratio:>6.2}",
+            contender.name,
+            median.as_secs_f64() * 1e6
+        );
     }
 }
 
 /// A peer, if it is installed.
 fn peer(name: &'static str, command: &[&str]) -> Option<Contender> {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(command[0]).exists()));
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| directory.join(command[0]).exists())
+    });
     if !found {
-        println!("MISSING: {} (not installed; the comparison is without it)", command[0]);
+        println!(
+            "MISSING: {} (not installed; the comparison is without it)",
+            command[0]
+        );
         return None;
     }
-    Some(Contender::new(name, command.iter().map(|word| (*word).to_owned()).collect()))
+    Some(Contender::new(
+        name,
+        command.iter().map(|word| (*word).to_owned()).collect(),
+    ))
 }
 
 /// What an init costs while its service sleeps: private memory, of that anonymous, and how often it woke up in some seconds.
@@ -174,27 +223,52 @@ fn asleep(place: &Place) {
     place.manifest("asleep", 6, 2000, &sleep);
     let contenders = [
         peer("tini-static", &["tini-static", "-s", "--", &sleep]),
-        Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", &sleep]))),
-        Some(Contender::new("sealinit run --supervise", [place.run("asleep"), owned(&["--supervise"])].concat())),
+        Some(Contender::new(
+            "sealinit init",
+            owned(&[SEALINIT, "init", "--", &sleep]),
+        )),
+        Some(Contender::new(
+            "sealinit run --supervise",
+            [place.run("asleep"), owned(&["--supervise"])].concat(),
+        )),
         peer("dumb-init", &["dumb-init", "--", &sleep]),
     ];
-    println!("\nan init while its service sleeps (kB of private memory, of that anonymous; wake-ups in {SECONDS} s)");
+    println!(
+        "\nan init while its service sleeps (kB of private memory, of that anonymous; wake-ups in {SECONDS} s)"
+    );
     for contender in contenders.into_iter().flatten() {
         let mut init = contender.command().spawn().expect("it can be started");
-        let process = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", init.id())).expect("it runs");
+        let process = |file: &str| {
+            fs::read_to_string(format!("/proc/{}/{file}", init.id())).expect("it runs")
+        };
         let sum = |text: &str, names: &[&str]| -> u64 {
             let fields = text.lines().filter_map(|line| line.split_once(':'));
-            let values = fields.filter(|(name, _)| names.contains(name)).map(|(_, value)| value);
-            values.filter_map(|value| value.split_whitespace().next()?.parse::<u64>().ok()).sum()
+            let values = fields
+                .filter(|(name, _)| names.contains(name))
+                .map(|(_, value)| value);
+            values
+                .filter_map(|value| value.split_whitespace().next()?.parse::<u64>().ok())
+                .sum()
         };
-        let wake_ups = || sum(&process("status"), &["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"]);
+        let wake_ups = || {
+            sum(
+                &process("status"),
+                &["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"],
+            )
+        };
         std::thread::sleep(Duration::from_millis(500));
         let before = wake_ups();
         std::thread::sleep(Duration::from_secs(SECONDS));
         let woken = wake_ups() - before;
         let memory = process("smaps_rollup");
-        let (private, anonymous) = (sum(&memory, &["Private_Clean", "Private_Dirty"]), sum(&memory, &["Anonymous"]));
-        println!("  {:<44} {private:>6} {anonymous:>6} {woken:>4}", contender.name);
+        let (private, anonymous) = (
+            sum(&memory, &["Private_Clean", "Private_Dirty"]),
+            sum(&memory, &["Anonymous"]),
+        );
+        println!(
+            "  {:<44} {private:>6} {anonymous:>6} {woken:>4}",
+            contender.name
+        );
         let _ = Command::new("kill").arg(init.id().to_string()).status();
         let _ = init.wait();
     }
@@ -203,8 +277,11 @@ fn asleep(place: &Place) {
 /// A service of one line of C: static, so that its own start is as short as can be.
 fn make(place: &Place, name: &str, body: &str) -> String {
     let (source, program) = (place.path(&format!("{name}.c")), place.path(name));
-    fs::write(&source, format!("#include <unistd.h>\n#include <sys/wait.h>\nint main(void) {{ {body} }}\n"))
-        .expect("a file of ours");
+    fs::write(
+        &source,
+        format!("#include <unistd.h>\n#include <sys/wait.h>\nint main(void) {{ {body} }}\n"),
+    )
+    .expect("a file of ours");
     let compiled = ["musl-gcc", "cc"].into_iter().any(|compiler| {
         Command::new(compiler)
             .args(["-static", "-O2", "-o", &program, &source])
@@ -218,13 +295,17 @@ fn make(place: &Place, name: &str, body: &str) -> String {
 
 /// Whole starts.
 fn starts(place: &Place, service: &str, runs: usize) {
-    let waits = format!("if (fork() == 0) execl(\"{service}\", \"true\", (char *)0); return wait(0) < 0;");
+    let waits =
+        format!("if (fork() == 0) execl(\"{service}\", \"true\", (char *)0); return wait(0) < 0;");
     let forks = make(place, "forks", &waits);
     place.manifest("six", 6, 2000, service);
     Contender::new("first", place.run("six")).run(false);
     let first = |name: &'static str, manifest: &'static str| {
         let mut contender = Contender::new(name, place.run(manifest));
-        let (etc, state) = (place.path(&format!("{manifest}-etc")), place.path(&format!("{manifest}-state")));
+        let (etc, state) = (
+            place.path(&format!("{manifest}-etc")),
+            place.path(&format!("{manifest}-state")),
+        );
         contender.before = Box::new(move || {
             let _ = fs::remove_dir_all(Path::new(&etc));
             let _ = fs::remove_dir_all(Path::new(&state));
@@ -239,22 +320,45 @@ fn starts(place: &Place, service: &str, runs: usize) {
         vec![
             peer("tini-static", &["tini-static", "-s", "--", service]),
             Some(Contender::new("the service alone", owned(&[service]))),
-            Some(Contender::new("a bare fork and wait around it", owned(&[&forks]))),
-            Some(Contender::new("sealinit run, later start, 6 files", place.run("six"))),
-            Some(first("sealinit run, first start, 6 files, tmpfs", "memory/fresh")),
+            Some(Contender::new(
+                "a bare fork and wait around it",
+                owned(&[&forks]),
+            )),
+            Some(Contender::new(
+                "sealinit run, later start, 6 files",
+                place.run("six"),
+            )),
+            Some(first(
+                "sealinit run, first start, 6 files, tmpfs",
+                "memory/fresh",
+            )),
             Some(first("sealinit run, first start, 6 files, synced", "fresh")),
             Some(Contender::new(
                 "sealinit run --supervise, later start",
                 [place.run("six"), owned(&["--supervise"])].concat(),
             )),
-            Some(Contender::new("sealinit init", owned(&[SEALINIT, "init", "--", service]))),
+            Some(Contender::new(
+                "sealinit init",
+                owned(&[SEALINIT, "init", "--", service]),
+            )),
             Some(Contender::new(
                 "sealinit init --user 65534:65534",
                 owned(&[SEALINIT, "init", "--user", "65534:65534", "--", service]),
             )),
             peer("dumb-init", &["dumb-init", "--", service]),
             peer("gosu", &["gosu", "65534:65534", service]),
-            peer("setpriv", &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", service]),
+            peer(
+                "setpriv",
+                &[
+                    "setpriv",
+                    "--reuid",
+                    "65534",
+                    "--regid",
+                    "65534",
+                    "--clear-groups",
+                    service,
+                ],
+            ),
         ],
     );
 }
@@ -276,10 +380,22 @@ fn reports(place: &Place, service: &str, runs: usize) {
         "reports",
         runs,
         vec![
-            Some(Contender::new("sealinit --version", owned(&[SEALINIT, "--version"]))),
-            Some(Contender::new("sealinit verify, 60 files", report("verify", "sixty"))),
-            Some(Contender::new("sealinit check, 6 files", report("check", "six"))),
-            Some(Contender::new("sealinit plan, 6 files", report("plan", "six"))),
+            Some(Contender::new(
+                "sealinit --version",
+                owned(&[SEALINIT, "--version"]),
+            )),
+            Some(Contender::new(
+                "sealinit verify, 60 files",
+                report("verify", "sixty"),
+            )),
+            Some(Contender::new(
+                "sealinit check, 6 files",
+                report("check", "six"),
+            )),
+            Some(Contender::new(
+                "sealinit plan, 6 files",
+                report("plan", "six"),
+            )),
         ],
     );
 }
@@ -292,21 +408,35 @@ fn hashing(place: &Place, service: &str, runs: usize, size: u64) {
     let large = place.path("large/f0");
     place.manifest("spread", 64, 0, service);
     for index in 0..64 {
-        let file = fs::File::create(place.path(&format!("spread/f{index}"))).expect("a file of ours");
+        let file =
+            fs::File::create(place.path(&format!("spread/f{index}"))).expect("a file of ours");
         file.set_len(size / 64).expect("room for a sparse file");
     }
-    let digest = |name: &str| owned(&[SEALINIT, "digest", "--manifest", &place.path(&format!("{name}/manifest.json"))]);
+    let digest = |name: &str| {
+        owned(&[
+            SEALINIT,
+            "digest",
+            "--manifest",
+            &place.path(&format!("{name}/manifest.json")),
+        ])
+    };
     compare(
         "hashing one large file, and as much in 64 files",
         runs,
         vec![
-            peer("openssl dgst -sha256", &["openssl", "dgst", "-sha256", &large]),
+            peer(
+                "openssl dgst -sha256",
+                &["openssl", "dgst", "-sha256", &large],
+            ),
             Some(Contender::new("sealinit digest", digest("large"))),
             Some(Contender::new(
                 "sealinit digest, 64 files, one core",
                 [owned(&["taskset", "-c", "0"]), digest("spread")].concat(),
             )),
-            Some(Contender::new("sealinit digest, 64 files, all cores", digest("spread"))),
+            Some(Contender::new(
+                "sealinit digest, 64 files, all cores",
+                digest("spread"),
+            )),
         ],
     );
 }
@@ -329,7 +459,10 @@ fn verifying(place: &Place, service: &str, runs: usize, count: usize) {
         runs,
         vec![
             peer("aide --check", &["aide", "--config", &aide, "--check"]),
-            Some(Contender::new("sealinit run, later start", place.run("many"))),
+            Some(Contender::new(
+                "sealinit run, later start",
+                place.run("many"),
+            )),
         ],
     );
     place.forget("many");
@@ -340,14 +473,22 @@ fn main() -> ExitCode {
         println!("SKIP: the bench needs root, to drop it");
         return ExitCode::SUCCESS;
     }
-    let Some(place) = std::env::var_os(PLACE) else { return in_a_container() };
+    let Some(place) = std::env::var_os(PLACE) else {
+        return in_a_container();
+    };
     let place = Place(place.into());
     let service = make(&place, "true", "return 0;");
-    println!("binary: {} bytes", fs::metadata(SEALINIT).map_or(0, |found| found.len()));
+    println!(
+        "binary: {} bytes",
+        fs::metadata(SEALINIT).map_or(0, |found| found.len())
+    );
     // `cargo test --benches` only wants to know that it runs.
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (runs, long_runs, size, count) =
-        if is_bench { (STARTS, LONG_RUNS, 1 << 30, 5000) } else { (3, 1, 1 << 20, 50) };
+    let (runs, long_runs, size, count) = if is_bench {
+        (STARTS, LONG_RUNS, 1 << 30, 5000)
+    } else {
+        (3, 1, 1 << 20, 50)
+    };
     starts(&place, &service, runs);
     reports(&place, &service, runs);
     hashing(&place, &service, long_runs, size);

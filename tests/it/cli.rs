@@ -11,7 +11,11 @@ use crate::sandbox::{CONF, CONTENT, MANIFEST, SEAL, Sandbox, one_file};
 
 /// `sealinit` as any user would run it, outside of every sandbox.
 fn sealinit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sealinit")).args(arguments).env_clear().output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_sealinit"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -48,7 +52,13 @@ impl Config {
         assert_eq!(text(&output.stderr), "");
         let digest = text(&output.stdout).strip_suffix('\n').unwrap();
         let hex = digest.strip_prefix("sha256:").unwrap();
-        assert!(hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{digest}");
+        assert!(
+            hex.len() == 64
+                && hex
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+            "{digest}"
+        );
         digest.into()
     }
 }
@@ -74,21 +84,46 @@ const WHOLE: &str = r#"{
 }"#;
 
 fn whole() -> Config {
-    Config::new(WHOLE).source("app.conf", "conf").source("seed", "seed").source("tree/a", "a").source("tree/sub/b", "b")
+    Config::new(WHOLE)
+        .source("app.conf", "conf")
+        .source("seed", "seed")
+        .source("tree/a", "a")
+        .source("tree/sub/b", "b")
 }
 
 #[test]
 fn help_and_version_are_answers_on_stdout() {
-    for arguments in [&["--help"][..], &["run", "--help"], &["digest", "--help"], &["help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["digest", "--help"],
+        &["help"],
+    ] {
         let output = sealinit(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
         assert!(text(&output.stdout).contains("Usage:"), "{arguments:?}");
         assert_eq!(text(&output.stderr), "");
     }
     let version = sealinit(&["--version"]);
-    assert_eq!(text(&version.stdout), concat!("sealinit ", env!("CARGO_PKG_VERSION"), "\n"));
-    for option in ["--manifest", "--state-dir", "--pin", "--log-format", "--log-level"] {
-        assert!(text(&sealinit(&["run", "--help"]).stdout).contains(option), "{option}");
+    assert_eq!(
+        text(&version.stdout),
+        concat!("sealinit ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    for option in [
+        "--manifest",
+        "--state-dir",
+        "--pin",
+        "--log-format",
+        "--log-level",
+    ] {
+        assert!(
+            text(&sealinit(&["run", "--help"]).stdout).contains(option),
+            "{option}"
+        );
     }
 }
 
@@ -106,7 +141,12 @@ fn wrong_usage_is_2_and_nothing_is_started() {
         &["digest", "extra"],
     ] {
         let output = sealinit(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?}");
     }
@@ -114,9 +154,15 @@ fn wrong_usage_is_2_and_nothing_is_started() {
 
 #[test]
 fn an_invalid_variable_is_as_wrong_as_the_option() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["echo", "ran"]);
-    for (variable, value) in [("SEALINIT_PIN", "abc"), ("SEALINIT_LOG_FORMAT", "xml"), ("SEALINIT_LOG_LEVEL", "loud")] {
+    for (variable, value) in [
+        ("SEALINIT_PIN", "abc"),
+        ("SEALINIT_LOG_FORMAT", "xml"),
+        ("SEALINIT_LOG_LEVEL", "loud"),
+    ] {
         let outcome = sandbox.launch().env(variable, value).start().code(2);
         assert_eq!(outcome.stdout, "");
         assert!(!sandbox.exists(SEAL));
@@ -125,7 +171,9 @@ fn an_invalid_variable_is_as_wrong_as_the_option() {
 
 #[test]
 fn the_digest_is_the_same_for_every_user_and_place_and_in_the_log() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let config = whole();
     let digest = config.digest();
     assert_eq!(whole().digest(), digest, "in another directory");
@@ -139,7 +187,12 @@ fn the_digest_is_the_same_for_every_user_and_place_and_in_the_log() {
         .mode("/etc/sealinit/app.conf", 0o604)
         .owner("/etc/sealinit/tree", 4711, 4711);
     let ask = |user: u32| {
-        let asked = sandbox.launch().subcommand(["digest"]).user(user, user).start().code(0);
+        let asked = sandbox
+            .launch()
+            .subcommand(["digest"])
+            .user(user, user)
+            .start()
+            .code(0);
         assert_eq!(asked.stdout.trim_end(), digest, "as uid {user}");
     };
     ask(1000);
@@ -153,10 +206,20 @@ fn the_digest_is_the_same_for_every_user_and_place_and_in_the_log() {
 
 #[test]
 fn the_digest_needs_no_accounts_and_writes_nothing() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).remove("/etc/passwd").remove("/etc/group");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .remove("/etc/passwd")
+        .remove("/etc/group");
     let before = sandbox.tree();
-    let asked = sandbox.launch().subcommand(["digest"]).user(1001, 1001).start().code(0);
+    let asked = sandbox
+        .launch()
+        .subcommand(["digest"])
+        .user(1001, 1001)
+        .start()
+        .code(0);
     assert!(asked.stdout.starts_with("sha256:"), "{asked:?}");
     before.assert_equals(&sandbox.tree());
 }
@@ -175,8 +238,16 @@ fn the_digest_changes_with_every_byte_of_the_input_and_nothing_else() {
     differs(whole().source("app.conf", ""), "an empty source");
     differs(whole().source("seed", "seeds"), "a mutable file's content");
     differs(whole().source("tree/a", "b"), "a content below a directory");
-    differs(whole().source("tree/c", "a"), "one more name in a directory");
-    differs(whole().source("tree/sub/..data", "skipped").source("optional", ""), "an optional source that is there");
+    differs(
+        whole().source("tree/c", "a"),
+        "one more name in a directory",
+    );
+    differs(
+        whole()
+            .source("tree/sub/..data", "skipped")
+            .source("optional", ""),
+        "an optional source that is there",
+    );
     let renamed = whole();
     fs::rename(renamed.0.join("tree/a"), renamed.0.join("tree/A")).unwrap();
     differs(renamed, "a name in a directory");
@@ -192,8 +263,16 @@ fn the_digest_changes_with_every_byte_of_the_input_and_nothing_else() {
     }
 
     let touched = whole().source("tree/..data/ignored", "x");
-    Command::new("touch").args(["-d", "2001-01-01"]).arg(touched.0.join("app.conf")).status().unwrap();
-    assert_eq!(touched.digest(), digest, "neither times nor names beginning with .. are in it");
+    Command::new("touch")
+        .args(["-d", "2001-01-01"])
+        .arg(touched.0.join("app.conf"))
+        .status()
+        .unwrap();
+    assert_eq!(
+        touched.digest(),
+        digest,
+        "neither times nor names beginning with .. are in it"
+    );
 }
 
 #[test]
@@ -209,14 +288,26 @@ fn the_digest_does_not_depend_on_where_links_lead_through() {
 fn digest_reports_what_run_would_report() {
     for (manifest, code, message) in [
         ("{", 78, "not JSON"),
-        (r#"{"version": 1, "service": {"user": "app"}, "flies": []}"#, 78, "did you mean \"files\"?"),
-        (r#"{"version": 1, "service": {}, "files": [{"source": "gone", "dest": "/a"}]}"#, 66, "gone"),
+        (
+            r#"{"version": 1, "service": {"user": "app"}, "flies": []}"#,
+            78,
+            "did you mean \"files\"?",
+        ),
+        (
+            r#"{"version": 1, "service": {}, "files": [{"source": "gone", "dest": "/a"}]}"#,
+            66,
+            "gone",
+        ),
     ] {
         let config = Config::new(manifest);
         let output = sealinit(&["digest", "--manifest", &config.manifest()]);
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "");
-        assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(message),
+            "{}",
+            text(&output.stderr)
+        );
     }
     let output = sealinit(&["digest", "--manifest", "/no/such/manifest.json"]);
     assert_eq!(output.status.code(), Some(78));
@@ -236,7 +327,9 @@ fn a_relative_manifest_is_taken_from_the_working_directory() {
 
 #[test]
 fn options_win_over_variables() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["cat", CONF]);
     sandbox.one_file(&["cat", CONF]);
     manifest["service"]["command"] = json!(["echo", "variable"]);
@@ -244,31 +337,59 @@ fn options_win_over_variables() {
     manifest["service"]["command"] = json!(["echo", "option"]);
     sandbox.source("option.json", serde_json::to_string(&manifest).unwrap());
 
-    let start = || sandbox.launch().env("SEALINIT_STATE_DIR", "/var/lib/variable");
-    let variable = start().env("SEALINIT_MANIFEST", "/etc/sealinit/variable.json").start().success();
+    let start = || {
+        sandbox
+            .launch()
+            .env("SEALINIT_STATE_DIR", "/var/lib/variable")
+    };
+    let variable = start()
+        .env("SEALINIT_MANIFEST", "/etc/sealinit/variable.json")
+        .start()
+        .success();
     assert_eq!(variable.stdout, "variable\n");
     assert!(sandbox.exists("/var/lib/variable/seal") && !sandbox.exists("/var/lib/sealinit"));
 
     let option = start()
         .env("SEALINIT_MANIFEST", "/etc/sealinit/variable.json")
-        .args(["--manifest", "/etc/sealinit/option.json", "--state-dir", "/var/lib/option"])
+        .args([
+            "--manifest",
+            "/etc/sealinit/option.json",
+            "--state-dir",
+            "/var/lib/option",
+        ])
         .start()
         .success();
-    assert_eq!((option.state().as_str(), option.stdout.as_str()), ("sealed", "option\n"));
+    assert_eq!(
+        (option.state().as_str(), option.stdout.as_str()),
+        ("sealed", "option\n")
+    );
     assert!(sandbox.exists("/var/lib/option/seal"));
 }
 
 #[test]
 fn the_json_log_is_one_object_a_line_with_the_same_keys() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let lines = |outcome: &crate::sandbox::Outcome| -> Vec<Map<String, Value>> {
-        outcome.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        outcome
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
-    let launch = || sandbox.launch().args(["--log-format", "json", "--log-level", "debug"]);
+    let launch = || {
+        sandbox
+            .launch()
+            .args(["--log-format", "json", "--log-level", "debug"])
+    };
     for state in ["sealed", "verified"] {
         let outcome = launch().start().success();
-        let summaries: Vec<_> = lines(&outcome).into_iter().filter(|line| line.contains_key("state")).collect();
+        let summaries: Vec<_> = lines(&outcome)
+            .into_iter()
+            .filter(|line| line.contains_key("state"))
+            .collect();
         assert_eq!(summaries.len(), 1);
         let summary = &summaries[0];
         assert_eq!(summary["state"], state);
@@ -278,19 +399,36 @@ fn the_json_log_is_one_object_a_line_with_the_same_keys() {
         assert!(summary["digest"].as_str().unwrap().starts_with("sha256:"));
         assert!(summary.contains_key("ms"));
     }
-    sandbox.mode(CONF, 0o444).file("/etc/app/odd\u{1b}[31m\nname", "");
+    sandbox
+        .mode(CONF, 0o444)
+        .file("/etc/app/odd\u{1b}[31m\nname", "");
     let refused = launch().start().refused(80, "");
     let lines = lines(&refused);
-    assert_eq!(lines.iter().filter(|line| line.get("state").is_some_and(|state| state == "refused")).count(), 1);
-    assert!(lines.iter().any(|line| line.values().any(|value| value.as_str().is_some_and(|text| text.contains(CONF)))));
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.get("state").is_some_and(|state| state == "refused"))
+            .count(),
+        1
+    );
+    assert!(lines.iter().any(|line| {
+        line.values()
+            .any(|value| value.as_str().is_some_and(|text| text.contains(CONF)))
+    }));
 }
 
 #[test]
 fn the_log_level_leaves_out_what_is_below_it() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let count = |level: &str| {
-        let outcome = sandbox.launch().args(["--log-level", level]).start().code(0);
+        let outcome = sandbox
+            .launch()
+            .args(["--log-level", level])
+            .start()
+            .code(0);
         outcome.stderr.lines().count()
     };
     assert!(count("debug") >= count("info"));
@@ -298,16 +436,25 @@ fn the_log_level_leaves_out_what_is_below_it() {
     assert_eq!(count("warn"), 0);
     assert_eq!(count("error"), 0);
     sandbox.file(CONF, "tampered");
-    let refused = sandbox.launch().args(["--log-level", "error"]).start().refused(80, CONF);
+    let refused = sandbox
+        .launch()
+        .args(["--log-level", "error"])
+        .start()
+        .refused(80, CONF);
     assert_eq!(refused.stdout, "");
 }
 
 #[test]
 fn nothing_but_the_service_writes_to_stdout() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["cat", CONF]);
     for format in ["text", "json"] {
-        let start = sandbox.launch().args(["--log-level", "debug", "--log-format", format]).start();
+        let start = sandbox
+            .launch()
+            .args(["--log-level", "debug", "--log-format", format])
+            .start();
         assert_eq!(start.code(0).stdout, CONTENT);
     }
 }

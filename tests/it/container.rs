@@ -39,7 +39,11 @@ const TMPFS_OF_1000: &str = "--tmpfs /etc/nginx:uid=1000,gid=1000,mode=0755 \
 
 /// The example's container: started, sealed, and serving its page.
 fn serving(options: &str, configuration: &Configuration) -> Container {
-    let container = Image::nginx().run().options(options).configuration(configuration).start();
+    let container = Image::nginx()
+        .run()
+        .options(options)
+        .configuration(configuration)
+        .start();
     assert!(container.page(HTTP, &[]).contains(PAGE));
     container
 }
@@ -53,7 +57,10 @@ fn digest(configuration: &Configuration) -> String {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
 }
 
 /// "on the first start it reads a bind-mounted JSON manifest, installs and permission-locks the configuration, records a seal,
@@ -91,8 +98,16 @@ fn nginx_serves_http_and_https_from_sealed_files() {
     assert!(!gone.status.success(), "the manifest calls it absent");
 
     let logs = container.logs();
-    assert!(logs.stdout.contains("GET / HTTP"), "stdout is the service's: {}", logs.stdout);
-    assert!(!logs.stdout.contains("sealinit:"), "sealinit logs to stderr: {}", logs.stdout);
+    assert!(
+        logs.stdout.contains("GET / HTTP"),
+        "stdout is the service's: {}",
+        logs.stdout
+    );
+    assert!(
+        !logs.stdout.contains("sealinit:"),
+        "sealinit logs to stderr: {}",
+        logs.stdout
+    );
     let key = fs::read_to_string(configuration.path("tls/key.pem")).unwrap();
     let secret = key.lines().nth(1).unwrap();
     assert!(!logs.stderr.contains(secret), "a secret is never printed");
@@ -163,10 +178,21 @@ fn tampering_by_docker_exec_refuses_the_restart() {
     container.restart();
     container.refused(
         80,
-        &["/etc/nginx/nginx.conf", "/srv/www/index.html", "mode", "0440", "0644", "/srv/www/extra.html", "owner"],
+        &[
+            "/etc/nginx/nginx.conf",
+            "/srv/www/index.html",
+            "mode",
+            "0440",
+            "0644",
+            "/srv/www/extra.html",
+            "owner",
+        ],
         NGINX_RUNS,
     );
-    assert!(!container.logs().stderr.contains("# tampered"), "content is never printed");
+    assert!(
+        !container.logs().stderr.contains("# tampered"),
+        "content is never printed"
+    );
 
     // Refused is not repaired: the next start finds the same.
     container.restart();
@@ -183,9 +209,16 @@ fn a_new_configuration_takes_a_new_container() {
 
     configuration.replace("html/index.html", PAGE, "This page is new.");
     configuration.replace("nginx.conf", "listen 8080;", "listen 8081;");
-    configuration.replace("manifest.json", "\"version\": 1,", "\"version\": 1, \"x-change\": 7,");
+    configuration.replace(
+        "manifest.json",
+        "\"version\": 1,",
+        "\"version\": 1, \"x-change\": 7,",
+    );
     container.restart();
-    assert!(container.page(HTTP, &[]).contains(PAGE), "the old container keeps what is sealed");
+    assert!(
+        container.page(HTTP, &[]).contains(PAGE),
+        "the old container keeps what is sealed"
+    );
     assert_eq!(container.summary().get("state"), "verified");
     assert_eq!(container.summary().get("digest"), old);
     let stderr = container.logs().stderr;
@@ -194,7 +227,11 @@ fn a_new_configuration_takes_a_new_container() {
     drop(container);
 
     let container = Image::nginx().run().configuration(&configuration).start();
-    assert!(container.page("http://localhost:8081/", &[]).contains("This page is new."));
+    assert!(
+        container
+            .page("http://localhost:8081/", &[])
+            .contains("This page is new.")
+    );
     assert_eq!(container.summary().get("state"), "sealed");
     assert_eq!(container.summary().get("digest"), digest(&configuration));
     assert_ne!(container.summary().get("digest"), old);
@@ -221,7 +258,11 @@ fn redis_keeps_its_data_when_its_container_is_recreated() {
     let data = Volume::new();
     let configuration = Configuration::example("redis");
     let start = || {
-        let container = Image::redis().run().configuration(&configuration).volume(&data, "/var/lib/redis").start();
+        let container = Image::redis()
+            .run()
+            .configuration(&configuration)
+            .volume(&data, "/var/lib/redis")
+            .start();
         container.answers("PONG", &["redis-cli", "ping"]);
         container
     };
@@ -235,11 +276,24 @@ fn redis_keeps_its_data_when_its_container_is_recreated() {
     assert_eq!(status.get("Umask"), "0077");
     // Debian gives both to redis; what is sealed is root's now.
     assert_eq!(container.stat("/etc/redis"), "dr-xr-x--- root redis");
-    assert_eq!(container.stat("/etc/redis/redis.conf"), "-r--r----- root redis");
+    assert_eq!(
+        container.stat("/etc/redis/redis.conf"),
+        "-r--r----- root redis"
+    );
     assert_eq!(container.stat("/var/lib/redis"), "drwx------ redis redis");
-    assert_eq!(container.exec(&["redis-cli", "set", "colour", "blue"]), "OK");
-    assert_eq!(container.exec(&["redis-cli", "config", "get", "maxmemory"]), "maxmemory\n67108864");
-    assert!(container.exec(&["redis-cli", "config", "rewrite"]).contains("Permission denied"));
+    assert_eq!(
+        container.exec(&["redis-cli", "set", "colour", "blue"]),
+        "OK"
+    );
+    assert_eq!(
+        container.exec(&["redis-cli", "config", "get", "maxmemory"]),
+        "maxmemory\n67108864"
+    );
+    assert!(
+        container
+            .exec(&["redis-cli", "config", "rewrite"])
+            .contains("Permission denied")
+    );
 
     container.restart();
     container.answers("blue", &["redis-cli", "get", "colour"]);
@@ -253,7 +307,10 @@ fn redis_keeps_its_data_when_its_container_is_recreated() {
     let container = start();
     assert_eq!(container.summary().get("state"), "sealed");
     assert_eq!(container.exec(&["redis-cli", "get", "colour"]), "blue");
-    assert_eq!(container.exec(&["redis-cli", "config", "get", "maxmemory"]), "maxmemory\n33554432");
+    assert_eq!(
+        container.exec(&["redis-cli", "config", "get", "maxmemory"]),
+        "maxmemory\n33554432"
+    );
 }
 
 /// The same with Postgres, which checks owners and modes of its own.
@@ -262,7 +319,13 @@ fn redis_keeps_its_data_when_its_container_is_recreated() {
 fn postgres_keeps_its_data_when_its_container_is_recreated() {
     let data = Volume::new();
     let configuration = Configuration::example("postgres");
-    let start = || Image::postgres().run().configuration(&configuration).volume(&data, "/var/lib/postgresql").start();
+    let start = || {
+        Image::postgres()
+            .run()
+            .configuration(&configuration)
+            .volume(&data, "/var/lib/postgresql")
+            .start()
+    };
     let ask = |question| ["psql", "--no-align", "--tuples-only", "--command", question];
 
     let container = start();
@@ -271,7 +334,10 @@ fn postgres_keeps_its_data_when_its_container_is_recreated() {
     let uid = container.exec(&["id", "-u", "postgres"]).parse().unwrap();
     let gid = container.exec(&["id", "-g", "postgres"]).parse().unwrap();
     container.status().is_without_privileges(uid, gid);
-    assert_eq!(container.stat("/etc/postgresql/pg_hba.conf"), "-r--r----- root postgres");
+    assert_eq!(
+        container.stat("/etc/postgresql/pg_hba.conf"),
+        "-r--r----- root postgres"
+    );
     container.answers_as(
         "postgres",
         "INSERT 0 1",
@@ -283,7 +349,11 @@ fn postgres_keeps_its_data_when_its_container_is_recreated() {
     container.stop();
     drop(container);
 
-    configuration.replace("conf/postgresql.conf", "shared_buffers = 16MB", "shared_buffers = 8MB");
+    configuration.replace(
+        "conf/postgresql.conf",
+        "shared_buffers = 16MB",
+        "shared_buffers = 8MB",
+    );
     let container = start();
     container.answers_as("postgres", "8MB", &ask("show shared_buffers"));
     container.answers_as("postgres", "blue", &ask("select name from colour"));
@@ -331,11 +401,20 @@ fn a_read_only_container_with_volumes_verifies_its_restart() {
 fn a_world_writable_tmpfs_cannot_hold_what_is_sealed() {
     let configuration = Configuration::example("nginx");
     configuration.make_certificate();
-    let start = |tmpfs| Image::nginx().run().options(tmpfs).configuration(&configuration).start();
+    let start = |tmpfs| {
+        Image::nginx()
+            .run()
+            .options(tmpfs)
+            .configuration(&configuration)
+            .start()
+    };
     let container = start("--tmpfs /etc/nginx/tls");
     container.refused(73, &["/etc/nginx/tls", "1777"], NGINX_RUNS);
     let changes = container.changes();
-    assert!(changes.iter().all(|change| !change.contains("/srv/www")), "{changes:?}");
+    assert!(
+        changes.iter().all(|change| !change.contains("/srv/www")),
+        "{changes:?}"
+    );
 
     let container = start("--tmpfs /etc/nginx/tls:mode=0755");
     assert!(container.page(HTTP, &[]).contains(PAGE));
@@ -355,7 +434,10 @@ fn three_capabilities_are_enough_and_a_fourth_empties_the_bounding_set() {
     assert!(container.page(HTTP, &[]).contains(PAGE));
     container.status().is_without_privileges(WWW_DATA, WWW_DATA);
 
-    let container = serving(&format!("{FEW} --env SEALINIT_LOG_LEVEL=debug"), &configuration);
+    let container = serving(
+        &format!("{FEW} --env SEALINIT_LOG_LEVEL=debug"),
+        &configuration,
+    );
     assert_eq!(container.summary().get("lock"), "full");
     let status = container.status();
     status.is_user(WWW_DATA, WWW_DATA);
@@ -364,7 +446,10 @@ fn three_capabilities_are_enough_and_a_fourth_empties_the_bounding_set() {
     }
     // CHOWN, SETGID and SETUID cannot be taken out of the bounding set; no_new_privs keeps them from being gained.
     assert_eq!(status.get("CapBnd"), "00000000000000c1");
-    assert!(container.logs().stderr.contains("CAP_SETPCAP"), "it says so, to who wants to know");
+    assert!(
+        container.logs().stderr.contains("CAP_SETPCAP"),
+        "it says so, to who wants to know"
+    );
 }
 
 /// "privilege lacking (all of what lacks is named)".
@@ -372,13 +457,27 @@ fn three_capabilities_are_enough_and_a_fourth_empties_the_bounding_set() {
 #[ignore = "needs root and a Docker engine"]
 fn root_without_capabilities_is_refused_and_told_what_it_lacks() {
     let configuration = Configuration::example("nginx");
-    let container = Image::nginx().run().options("--cap-drop ALL").configuration(&configuration).start();
+    let container = Image::nginx()
+        .run()
+        .options("--cap-drop ALL")
+        .configuration(&configuration)
+        .start();
     container.refused(77, &["CHOWN", "SETUID", "SETGID"], NGINX_RUNS);
     let stderr = container.logs().stderr;
-    let all = |line: &str| ["CHOWN", "SETUID", "SETGID"].iter().all(|name| line.contains(name));
-    assert!(stderr.lines().any(all), "one message names them all: {stderr}");
+    let all = |line: &str| {
+        ["CHOWN", "SETUID", "SETGID"]
+            .iter()
+            .all(|name| line.contains(name))
+    };
+    assert!(
+        stderr.lines().any(all),
+        "one message names them all: {stderr}"
+    );
     let changes = container.changes();
-    assert!(changes.iter().all(|change| !change.contains("/srv/www")), "{changes:?}");
+    assert!(
+        changes.iter().all(|change| !change.contains("/srv/www")),
+        "{changes:?}"
+    );
 }
 
 /// "In pods that forbid root … entries must be owned by it, they are installed and verified but not locked, and the summary
@@ -387,7 +486,11 @@ fn root_without_capabilities_is_refused_and_told_what_it_lacks() {
 #[ignore = "needs root and a Docker engine"]
 fn without_root_the_configuration_is_installed_and_verified_but_not_locked() {
     let configuration = Configuration::example("nginx");
-    configuration.replace("manifest.json", "nginx.conf\"],\n    \"user\": \"www-data\"", "nginx.conf\"]");
+    configuration.replace(
+        "manifest.json",
+        "nginx.conf\"],\n    \"user\": \"www-data\"",
+        "nginx.conf\"]",
+    );
     configuration.owner(1000);
     let options = format!("--user 1000:1000 --read-only {TMPFS_OF_1000}");
     let container = serving(&options, &configuration);
@@ -396,7 +499,10 @@ fn without_root_the_configuration_is_installed_and_verified_but_not_locked() {
     assert_eq!(summary.get("lock"), "none");
     assert_eq!(summary.get("digest"), digest(&configuration));
     container.status().is_user(1000, 1000);
-    assert_eq!(container.exec(&["stat", "--format=%a %u %g", "/etc/nginx/nginx.conf"]), "440 1000 1000");
+    assert_eq!(
+        container.exec(&["stat", "--format=%a %u %g", "/etc/nginx/nginx.conf"]),
+        "440 1000 1000"
+    );
 
     // Volumes outlive the start: the same without root verifies, and refuses what has drifted.
     let image = Image::nginx()
@@ -405,7 +511,11 @@ fn without_root_the_configuration_is_installed_and_verified_but_not_locked() {
         r#"{"version": 1, "service": {"command": ["sh", "-c", "cat /app/colour; echo ran"]},
             "files": [{"content": "blue\n", "dest": "/app/colour"}]}"#,
     );
-    let container = image.run().options("--user 1000:1000").configuration(&configuration).start();
+    let container = image
+        .run()
+        .options("--user 1000:1000")
+        .configuration(&configuration)
+        .start();
     assert_eq!(container.finished(0), "blue\nran\n");
     assert_eq!(container.summary().get("lock"), "none");
     container.restart();
@@ -418,7 +528,11 @@ fn without_root_the_configuration_is_installed_and_verified_but_not_locked() {
 #[ignore = "needs root and a Docker engine"]
 fn without_root_another_user_is_refused() {
     let configuration = Configuration::example("nginx");
-    let container = Image::nginx().run().options("--user 1000").configuration(&configuration).start();
+    let container = Image::nginx()
+        .run()
+        .options("--user 1000")
+        .configuration(&configuration)
+        .start();
     container.refused(77, &["user id 33", "user id 1000", "--user"], NGINX_RUNS);
 }
 
@@ -442,7 +556,9 @@ fn under_another_init_the_service_is_the_same() {
     let children = container.proc("1/task/1/children");
     let service = children.split_whitespace().next().unwrap();
     assert_eq!(container.proc(&format!("{service}/comm")), "nginx\n");
-    container.status_of(service).is_without_privileges(WWW_DATA, WWW_DATA);
+    container
+        .status_of(service)
+        .is_without_privileges(WWW_DATA, WWW_DATA);
     container.restart();
     assert!(container.page(HTTP, &[]).contains(PAGE));
     assert_eq!(container.summary().get("state"), "verified");
@@ -474,7 +590,9 @@ fn a_scratch_image_needs_nothing_but_sealinit_and_a_static_service() {
     assert!(container.stop() < Duration::from_secs(10));
     assert_eq!(container.ended(), 3, "the service's own exit code");
 
-    let tampered = configuration.write("tampered", "colour = red\n").path("tampered");
+    let tampered = configuration
+        .write("tampered", "colour = red\n")
+        .path("tampered");
     container.copy_in(&tampered, "/etc/service/service.conf");
     container.restart();
     container.refused(80, &["/etc/service/service.conf"], "service: ");
@@ -529,17 +647,33 @@ fn a_kept_capability_lets_nginx_have_port_80() {
     configuration.replace("nginx.conf", "listen 8080;", "listen 80;");
     // Docker lets everybody have every port, unless told otherwise.
     let options = "--sysctl net.ipv4.ip_unprivileged_port_start=1024";
-    let without = Image::nginx().run().options(options).configuration(&configuration).start();
+    let without = Image::nginx()
+        .run()
+        .options(options)
+        .configuration(&configuration)
+        .start();
     assert_eq!(without.ended(), 1, "{:#?}", without.logs());
-    assert!(without.logs().stderr.contains("bind() to 0.0.0.0:80 failed (13: Permission denied)"));
+    assert!(
+        without
+            .logs()
+            .stderr
+            .contains("bind() to 0.0.0.0:80 failed (13: Permission denied)")
+    );
 
     configuration.replace(
         "manifest.json",
         "\"user\": \"www-data\"",
         "\"user\": \"www-data\", \"capabilities\": [\"NET_BIND_SERVICE\"]",
     );
-    for options in [options.to_owned(), format!("{options} {FEW} --cap-add SETPCAP --cap-add NET_BIND_SERVICE")] {
-        let container = Image::nginx().run().options(&options).configuration(&configuration).start();
+    for options in [
+        options.to_owned(),
+        format!("{options} {FEW} --cap-add SETPCAP --cap-add NET_BIND_SERVICE"),
+    ] {
+        let container = Image::nginx()
+            .run()
+            .options(&options)
+            .configuration(&configuration)
+            .start();
         assert!(container.page("http://localhost/", &[]).contains(PAGE));
         let status = container.status();
         status.is_user(WWW_DATA, WWW_DATA);
@@ -548,7 +682,11 @@ fn a_kept_capability_lets_nginx_have_port_80() {
         }
     }
 
-    let lacking = Image::nginx().run().options(FEW).configuration(&configuration).start();
+    let lacking = Image::nginx()
+        .run()
+        .options(FEW)
+        .configuration(&configuration)
+        .start();
     lacking.refused(77, &["NET_BIND_SERVICE"], NGINX_RUNS);
 }
 
@@ -566,7 +704,12 @@ fn the_service_never_sees_sealinits_variables() {
         .arguments(&["run", "--", "cat", "/proc/1/environ"])
         .start();
     let environment = container.finished(0);
-    assert!(environment.split('\0').any(|variable| variable == "COLOUR=blue"), "{environment:?}");
+    assert!(
+        environment
+            .split('\0')
+            .any(|variable| variable == "COLOUR=blue"),
+        "{environment:?}"
+    );
     assert!(!environment.contains("SEALINIT"), "{environment:?}");
 
     // One JSON object per line, and one of them is the summary.
@@ -576,7 +719,10 @@ fn the_service_never_sees_sealinits_variables() {
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let summaries: Vec<_> = ours.iter().filter(|line| line.get("state").is_some()).collect();
+    let summaries: Vec<_> = ours
+        .iter()
+        .filter(|line| line.get("state").is_some())
+        .collect();
     assert_eq!(summaries.len(), 1, "{stderr}");
     assert_eq!(summaries[0]["state"], "sealed");
     assert_eq!(summaries[0]["digest"], digest(&configuration).as_str());
@@ -607,7 +753,11 @@ fn another_configuration_than_the_pinned_one_changes_nothing_on_disk() {
     let configuration = Configuration::example("nginx");
     let digest = digest(&configuration);
     let marked = |configuration: &Configuration| {
-        Image::nginx().run().options(&format!("--env SEALINIT_PIN={digest}")).configuration(configuration).start()
+        Image::nginx()
+            .run()
+            .options(&format!("--env SEALINIT_PIN={digest}"))
+            .configuration(configuration)
+            .start()
     };
     configuration.replace("html/index.html", PAGE, "This page is another.");
     let refused = marked(&configuration);
@@ -616,7 +766,11 @@ fn another_configuration_than_the_pinned_one_changes_nothing_on_disk() {
     assert_eq!(summary.get("digest"), self::digest(&configuration));
 
     // What the engine itself does to mount things is in the image of a container that never ran sealinit, too.
-    let bare = Image::nginx().run().options("--entrypoint /bin/true").configuration(&configuration).start();
+    let bare = Image::nginx()
+        .run()
+        .options("--entrypoint /bin/true")
+        .configuration(&configuration)
+        .start();
     assert_eq!(bare.ended(), 0);
     assert_eq!(refused.changes(), bare.changes());
 }
@@ -635,7 +789,11 @@ fn a_command_from_the_engine_takes_the_place_of_the_manifests() {
     let logs = container.logs();
     assert!(logs.stderr.contains("test is successful"), "{logs:#?}");
     assert!(!logs.stderr.contains(NGINX_RUNS), "{logs:#?}");
-    assert_eq!(container.summary().get("digest"), digest(&configuration), "CMD is not in the digest");
+    assert_eq!(
+        container.summary().get("digest"),
+        digest(&configuration),
+        "CMD is not in the digest"
+    );
     container.restart();
     container.finished(0);
     assert_eq!(container.summary().get("state"), "verified");
@@ -652,7 +810,11 @@ fn the_exit_code_is_the_services_own() {
     let configuration = Configuration::example("nginx");
     let start = |command: &[&str]| {
         let arguments = [&["run", "--"], command].concat();
-        Image::nginx().run().configuration(&configuration).arguments(&arguments).start()
+        Image::nginx()
+            .run()
+            .configuration(&configuration)
+            .arguments(&arguments)
+            .start()
     };
     start(&["sh", "-c", "exit 42"]).finished(42);
     start(&["no-such-program"]).refused(127, &["no-such-program"], NGINX_RUNS);

@@ -12,7 +12,8 @@ use std::{fs, thread};
 use serde_json::json;
 
 use crate::sandbox::{
-    APP, CONF, CONTENT, JOURNAL, Launch, Object, SEAL, Sandbox, Tree, has_program, is_temporary, skip,
+    APP, CONF, CONTENT, JOURNAL, Launch, Object, SEAL, Sandbox, Tree, has_program, is_temporary,
+    skip,
 };
 
 /// In the sandbox; the harness keeps this directory out of all comparisons.
@@ -67,19 +68,35 @@ pub(crate) fn strace<'a>(launch: Launch<'a>, options: &[&str]) -> Launch<'a> {
 
 /// A start that is killed on entry to the `nth` system call of this name.
 pub(crate) fn killed<'a>(sandbox: &'a Sandbox, call: &str, nth: usize) -> Launch<'a> {
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
-    strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject])
+    let (trace, inject) = (
+        format!("trace={call}"),
+        format!("inject={call}:signal=KILL:when={nth}"),
+    );
+    strace(
+        sandbox.launch(),
+        &["-o", "/dev/null", "-e", &trace, "-e", &inject],
+    )
 }
 
 /// The system calls of a start up to the exec of the service, in order; `-y` has named the files.
 pub(crate) fn calls_of(sandbox: &Sandbox) -> Vec<String> {
     let traced = strace(sandbox.launch(), &["-y", "-s", "256", "-o", TRACE]).output();
-    assert_eq!(String::from_utf8_lossy(&traced.stdout), "ran\n", "{traced:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&traced.stdout),
+        "ran\n",
+        "{traced:?}"
+    );
     let trace = fs::read_to_string(sandbox.path(TRACE)).unwrap();
-    let mut calls: Vec<String> =
-        trace.lines().filter(|line| line.contains('(') && !line.starts_with(['-', '+'])).map(Into::into).collect();
+    let mut calls: Vec<String> = trace
+        .lines()
+        .filter(|line| line.contains('(') && !line.starts_with(['-', '+']))
+        .map(Into::into)
+        .collect();
     // The last exec that succeeded is the service's.
-    let exec = calls.iter().rposition(|call| call.starts_with("execve(") && call.ends_with("= 0")).unwrap();
+    let exec = calls
+        .iter()
+        .rposition(|call| call.starts_with("execve(") && call.ends_with("= 0"))
+        .unwrap();
     calls.truncate(exec + 1);
     calls
 }
@@ -179,7 +196,9 @@ pub(crate) fn for_each<T: Sync>(items: &[T], test: impl Fn(&T) + Sync) {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let Some(item) = next.lock().unwrap().next() else { break };
+                    let Some(item) = next.lock().unwrap().next() else {
+                        break;
+                    };
                     test(item);
                 }
             });
@@ -200,7 +219,10 @@ pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
             assert_eq!((object.mode & 0o077, object.uid), (0, 0), "{is}");
             continue;
         }
-        let finals: Vec<&Object> = [before, after].into_iter().filter_map(|tree| tree.0.get(path)).collect();
+        let finals: Vec<&Object> = [before, after]
+            .into_iter()
+            .filter_map(|tree| tree.0.get(path))
+            .collect();
         if is_temporary(path) {
             // It may have any of the final modes, but no content that is readable for others than will be.
             assert_eq!(object.mode & 0o007, 0, "{is}");
@@ -208,13 +230,17 @@ pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
         } else if object.kind == "directory" {
             // It is made or taken over in steps, none of which opens it further than it was or will be.
             let widest = finals.iter().fold(0, |modes, object| modes | object.mode);
-            assert!(!finals.is_empty() && object.mode & 0o077 & !widest == 0, "{is}");
+            assert!(
+                !finals.is_empty() && object.mode & 0o077 & !widest == 0,
+                "{is}"
+            );
         } else {
             let sound = finals.iter().any(|expected| {
                 // Given to another owner in place, and so in two steps: below a recursive directory.
                 let given_away = path.starts_with("/srv/old");
                 *expected == object
-                    || (given_away && (expected.mode, &expected.content) == (object.mode, &object.content))
+                    || (given_away
+                        && (expected.mode, &expected.content) == (object.mode, &object.content))
             });
             assert!(sound, "neither the old nor the new one: {is}");
         }
@@ -240,7 +266,11 @@ pub(crate) fn killed_first_start(
     (before, after): (&Tree, &Tree),
 ) -> bool {
     let killed = killed(sandbox, call, nth).output();
-    assert_eq!(String::from_utf8_lossy(&killed.stdout), "", "{at}: the service ran");
+    assert_eq!(
+        String::from_utf8_lossy(&killed.stdout),
+        "",
+        "{at}: the service ran"
+    );
     let now = sandbox.tree();
     assert_sound(&now, before, after);
     let sealed = sandbox.exists(SEAL);
@@ -259,7 +289,11 @@ fn promise_3_a_first_start_can_be_killed_at_every_system_call() {
     let before = golden.tree();
     let points = kill_points(&calls_of(&golden));
     let after = comparable(golden.tree());
-    assert!(points.len() > 50, "a first start makes more system calls than {}", points.len());
+    assert!(
+        points.len() > 50,
+        "a first start makes more system calls than {}",
+        points.len()
+    );
 
     for_each(&points, |(name, nth)| {
         let at = format!("killed on entry to {name} number {nth}");
@@ -268,8 +302,15 @@ fn promise_3_a_first_start_can_be_killed_at_every_system_call() {
         let sealed = killed_first_start(&sandbox, (name, *nth), &at, (&before, &after));
         let next = sandbox.start().success();
         assert_eq!(next.stdout, "ran\n", "{at}");
-        let expected = if sealed { &["verified"][..] } else { &["sealed", "resumed"] };
-        assert!(expected.contains(&next.state().as_str()), "{at}, sealed: {sealed}\n{next:?}");
+        let expected = if sealed {
+            &["verified"][..]
+        } else {
+            &["sealed", "resumed"]
+        };
+        assert!(
+            expected.contains(&next.state().as_str()),
+            "{at}, sealed: {sealed}\n{next:?}"
+        );
         after.assert_equals(&comparable(sandbox.tree()));
         assert!(sandbox.object(SEAL).starts_with("file 0400 0:0 "), "{at}");
     });
@@ -295,11 +336,18 @@ fn a_restoring_start_can_be_killed_at_every_system_call() {
         let _ = sandbox.start().success();
         tamper(&sandbox);
         let killed = killed(&sandbox, name, *nth).output();
-        assert_eq!(String::from_utf8_lossy(&killed.stdout), "", "{at}: the service ran");
+        assert_eq!(
+            String::from_utf8_lossy(&killed.stdout),
+            "",
+            "{at}: the service ran"
+        );
         assert_sound(&comparable(sandbox.tree()), &before, &after);
 
         let next = sandbox.start().success();
-        assert!(["restored", "verified"].contains(&next.state().as_str()), "{at}\n{next:?}");
+        assert!(
+            ["restored", "verified"].contains(&next.state().as_str()),
+            "{at}\n{next:?}"
+        );
         after.assert_equals(&comparable(sandbox.tree()));
     });
 }
@@ -338,8 +386,15 @@ fn promise_3_a_write_that_fails_leaves_no_seal_and_the_next_start_repairs_it() {
         let at = format!("{errno} from {name} number {nth}");
         let sandbox = golden.another();
         image(&sandbox);
-        let (trace, inject) = (format!("trace={name}"), format!("inject={name}:error={errno}:when={nth}"));
-        let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", &trace, "-e", &inject]).start();
+        let (trace, inject) = (
+            format!("trace={name}"),
+            format!("inject={name}:error={errno}:when={nth}"),
+        );
+        let start = strace(
+            sandbox.launch(),
+            &["-o", "/dev/null", "-e", &trace, "-e", &inject],
+        )
+        .start();
         let code = start.exit_code();
         if code == 0 {
             // Allowed only where nothing is lost by it: the journal beside a finished seal.
@@ -358,7 +413,9 @@ fn promise_3_a_write_that_fails_leaves_no_seal_and_the_next_start_repairs_it() {
 /// A driver that says it has written what it has not: what is hashed is what is on the disk, never what was meant.
 #[test]
 fn promise_1_a_write_that_lied_is_not_sealed() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     sandbox.one_file(&["echo", "ran"]);
     let twin = sandbox.another();
     twin.one_file(&["echo", "ran"]);
@@ -369,7 +426,11 @@ fn promise_1_a_write_that_lied_is_not_sealed() {
         .position(|call| call.contains("debug = false"))
         .expect("the content is written by write(2)");
     let inject = format!("inject=write:retval={}:when={}", CONTENT.len(), nth + 1);
-    let start = strace(sandbox.launch(), &["-o", "/dev/null", "-e", "trace=write", "-e", &inject]).start();
+    let start = strace(
+        sandbox.launch(),
+        &["-o", "/dev/null", "-e", "trace=write", "-e", &inject],
+    )
+    .start();
     start.failed(74, CONF);
     assert!(!sandbox.exists(SEAL));
     assert_eq!(sandbox.start().success().state(), "resumed");
@@ -379,10 +440,17 @@ fn promise_1_a_write_that_lied_is_not_sealed() {
 /// disk of its own can see; that it was asked for, in this order, the system calls show.
 #[test]
 fn promise_3_everything_is_synced_before_the_seal_appears() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     image(&sandbox);
     let calls = calls_of(&sandbox);
-    let quoted = |call: &str, nth: usize| call.split('"').nth(2 * nth + 1).unwrap_or_default().to_owned();
+    let quoted = |call: &str, nth: usize| {
+        call.split('"')
+            .nth(2 * nth + 1)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let directory_of = |call: &str| call.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
     let is_rename = |call: &&String| name_of(call).starts_with("rename") && call.ends_with("= 0");
     let sealed = calls
@@ -390,9 +458,9 @@ fn promise_3_everything_is_synced_before_the_seal_appears() {
         .position(|call| is_rename(&call) && quoted(call, 1) == "seal")
         .expect("the seal is renamed into place");
     let synced = |path: &str, from: usize, to: usize| {
-        calls[from..to]
-            .iter()
-            .any(|call| call.starts_with("fsync(") && directory_of(call) == path && call.ends_with("= 0"))
+        calls[from..to].iter().any(|call| {
+            call.starts_with("fsync(") && directory_of(call) == path && call.ends_with("= 0")
+        })
     };
     let mut installed = 0;
     for (at, call) in calls.iter().enumerate() {
@@ -408,17 +476,24 @@ fn promise_3_everything_is_synced_before_the_seal_appears() {
                 installed += 1;
                 // After its last change, and before it gets its name.
                 let changed = calls[..at].iter().rposition(|call| {
-                    ["write", "fchown", "fchmod"].contains(&name_of(call)) && directory_of(call) == entry
+                    ["write", "fchown", "fchmod"].contains(&name_of(call))
+                        && directory_of(call) == entry
                 });
-                assert!(synced(entry, changed.unwrap_or(0), at), "{entry} is not synced before\n{call}");
+                assert!(
+                    synced(entry, changed.unwrap_or(0), at),
+                    "{entry} is not synced before\n{call}"
+                );
                 if at < sealed {
-                    assert!(synced(&directory, at, sealed), "{directory} is not synced between the seal and\n{call}");
+                    assert!(
+                        synced(&directory, at, sealed),
+                        "{directory} is not synced between the seal and\n{call}"
+                    );
                 }
             }
             "mkdirat" | "unlinkat" if at < sealed => {
-                let removed_itself = calls[at..sealed]
-                    .iter()
-                    .any(|call| name_of(call) == "unlinkat" && directory.ends_with(&quoted(call, 0)));
+                let removed_itself = calls[at..sealed].iter().any(|call| {
+                    name_of(call) == "unlinkat" && directory.ends_with(&quoted(call, 0))
+                });
                 assert!(
                     removed_itself || synced(&directory, at, sealed),
                     "{directory} is not synced between the seal and\n{call}"
@@ -428,7 +503,17 @@ fn promise_3_everything_is_synced_before_the_seal_appears() {
         }
     }
     // Three files and two below a directory, the journal, and the seal.
-    assert_eq!(installed, 7, "{}", calls.iter().filter(is_rename).cloned().collect::<Vec<_>>().join("\n"));
+    assert_eq!(
+        installed,
+        7,
+        "{}",
+        calls
+            .iter()
+            .filter(is_rename)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
     assert!(
         synced("/var/lib/sealinit", sealed, calls.len()),
         "the seal's own name is not synced before the service runs"

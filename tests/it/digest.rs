@@ -19,15 +19,29 @@ fn printed(command: &mut Command) -> String {
 }
 
 fn ours(manifest: &Path) -> String {
-    printed(Command::new(env!("CARGO_BIN_EXE_sealinit")).arg("digest").arg("--manifest").arg(manifest).env_clear())
+    printed(
+        Command::new(env!("CARGO_BIN_EXE_sealinit"))
+            .arg("digest")
+            .arg("--manifest")
+            .arg(manifest)
+            .env_clear(),
+    )
 }
 
 /// By the program that stands in the README.
 fn theirs(manifest: &Path) -> String {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let program = readme.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    let program = readme
+        .split("```python\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a program");
     assert!(program.lines().count() < 30, "it is short");
-    printed(Command::new("python3").args(["-X", "utf8", "-c", program]).arg(manifest))
+    printed(
+        Command::new("python3")
+            .args(["-X", "utf8", "-c", program])
+            .arg(manifest),
+    )
 }
 
 /// Kept for ever: a container that was pinned by any released version starts with every later one.
@@ -51,7 +65,10 @@ fn the_readmes_program_comes_to_the_same_digest_for_every_example() {
         return;
     }
     for name in ["nginx", "postgres", "redis"] {
-        let manifest = repository().join("examples").join(name).join("manifest.json");
+        let manifest = repository()
+            .join("examples")
+            .join(name)
+            .join("manifest.json");
         assert_eq!(theirs(&manifest), ours(&manifest), "{name}");
     }
 }

@@ -49,7 +49,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("sealinit-docs-{}-{name}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("sealinit-docs-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         Self(directory)
     }
@@ -62,7 +63,11 @@ impl Drop for Scratch {
 }
 
 fn digest(manifest: &Path) -> Output {
-    Command::new(SEALINIT).args(["digest", "--manifest"]).arg(manifest).output().unwrap()
+    Command::new(SEALINIT)
+        .args(["digest", "--manifest"])
+        .arg(manifest)
+        .output()
+        .unwrap()
 }
 
 /// Makes every source that a manifest names, so that it can be read as a whole.
@@ -91,7 +96,11 @@ fn every_manifest_in_the_readme_is_valid() {
         make_sources(&manifest, &scratch.0);
         fs::write(scratch.0.join("manifest.json"), text).unwrap();
         let output = digest(&scratch.0.join("manifest.json"));
-        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -100,7 +109,10 @@ fn the_example_in_the_readme_is_the_one_in_examples() {
     assert_eq!(blocks("json")[0], read("examples/nginx/manifest.json"));
     let shown = &blocks("dockerfile")[0];
     let code = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     assert_eq!(code(shown), code(&read("Dockerfile.example")));
 }
@@ -112,7 +124,11 @@ fn every_example_has_a_digest() {
         let manifest = entry.unwrap().path().join("manifest.json");
         if manifest.exists() {
             let output = digest(&manifest);
-            assert!(output.status.success(), "{manifest:?}\n{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{manifest:?}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             seen += 1;
         }
     }
@@ -122,7 +138,10 @@ fn every_example_has_a_digest() {
 /// The recipe of the README, run by sh, gives what the program gives.
 #[test]
 fn the_digest_can_be_computed_with_coreutils_as_the_readme_says() {
-    let recipe = blocks("sh").into_iter().find(|block| block.contains("sealinit-digest-v1")).unwrap();
+    let recipe = blocks("sh")
+        .into_iter()
+        .find(|block| block.contains("sealinit-digest-v1"))
+        .unwrap();
     let scratch = Scratch::new("digest");
     fs::write(
         scratch.0.join("manifest.json"),
@@ -131,42 +150,83 @@ fn the_digest_can_be_computed_with_coreutils_as_the_readme_says() {
     )
     .unwrap();
     fs::write(scratch.0.join("app.conf"), "greeting = hello\n").unwrap();
-    let computed = Command::new("sh").args(["-eu", "-c", &recipe]).current_dir(&scratch.0).output().unwrap();
+    let computed = Command::new("sh")
+        .args(["-eu", "-c", &recipe])
+        .current_dir(&scratch.0)
+        .output()
+        .unwrap();
     let computed = String::from_utf8(computed.stdout).unwrap();
     let printed = String::from_utf8(digest(&scratch.0.join("manifest.json")).stdout).unwrap();
-    assert_eq!(printed.trim(), format!("sha256:{}", computed.split_whitespace().next().unwrap()));
+    assert_eq!(
+        printed.trim(),
+        format!("sha256:{}", computed.split_whitespace().next().unwrap())
+    );
 }
 
 /// The first of the README's two commands, as it is built for these tests.
 #[test]
 fn the_quickstart_plays_the_whole_story() {
-    assert!(blocks("sh").iter().any(|block| block == "cargo run --example quickstart\n"));
+    assert!(
+        blocks("sh")
+            .iter()
+            .any(|block| block == "cargo run --example quickstart\n")
+    );
     assert!(blocks("sh").iter().any(|block| block == "cargo test\n"));
-    let quickstart = Path::new(SEALINIT).with_file_name("examples").join("quickstart");
+    let quickstart = Path::new(SEALINIT)
+        .with_file_name("examples")
+        .join("quickstart");
     if !quickstart.exists() {
         // `cargo test --test it` does not build examples; `cargo test` does.
-        assert!(std::env::var_os("CI").is_none(), "{quickstart:?} was not built");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{quickstart:?} was not built"
+        );
         let reason = "SKIP docs::the_quickstart_plays_the_whole_story: run `cargo test`, which builds examples\n";
         let _ = std::io::Write::write_all(&mut std::io::stderr(), reason.as_bytes());
         return;
     }
-    let output = Command::new(quickstart).env("TMPDIR", std::env::temp_dir()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let output = Command::new(quickstart)
+        .env("TMPDIR", std::env::temp_dir())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    for part in ["state=sealed", "state=verified", "drift path=/etc/app/app.conf attribute=content", "exit code 80"] {
+    for part in [
+        "state=sealed",
+        "state=verified",
+        "drift path=/etc/app/app.conf attribute=content",
+        "exit code 80",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
 }
 
 #[test]
 fn the_readme_lists_exactly_the_exit_codes_of_the_source() {
-    let code =
-        |line: &str| line.trim().strip_prefix("pub(crate) const ")?.split(['=', ';']).nth(1)?.trim().parse().ok();
+    let code = |line: &str| {
+        line.trim()
+            .strip_prefix("pub(crate) const ")?
+            .split(['=', ';'])
+            .nth(1)?
+            .trim()
+            .parse()
+            .ok()
+    };
     let mut codes: BTreeSet<u8> = read("src/error.rs").lines().filter_map(code).collect();
     codes.insert(2); // clap's, for usage
     let table = read("README.md");
-    let table = table.split("## Exit codes").nth(1).unwrap().split("\n## ").next().unwrap();
-    let listed: BTreeSet<u8> = table.lines().filter_map(|line| line.split('|').nth(1)?.trim().parse().ok()).collect();
+    let table = table
+        .split("## Exit codes")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let listed: BTreeSet<u8> = table
+        .lines()
+        .filter_map(|line| line.split('|').nth(1)?.trim().parse().ok())
+        .collect();
     assert_eq!(listed, codes);
 }
 
@@ -174,22 +234,37 @@ fn the_readme_lists_exactly_the_exit_codes_of_the_source() {
 fn the_readme_names_every_option_and_subcommand() {
     let readme = read("README.md");
     let help = |arguments: &[&str]| {
-        let output = Command::new(SEALINIT).args(arguments).arg("--help").output().unwrap();
+        let output = Command::new(SEALINIT)
+            .args(arguments)
+            .arg("--help")
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let commands: Vec<String> = help(&[])
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
-        .map_while(|line| line.strip_prefix("  ")?.split_whitespace().next().map(str::to_owned))
+        .map_while(|line| {
+            line.strip_prefix("  ")?
+                .split_whitespace()
+                .next()
+                .map(str::to_owned)
+        })
         .filter(|command| command != "help")
         .collect();
     assert!(commands.contains(&"run".to_owned()), "{commands:?}");
     for command in &commands {
-        assert!(readme.contains(&format!("sealinit {command}")), "the README does not show sealinit {command}");
+        assert!(
+            readme.contains(&format!("sealinit {command}")),
+            "the README does not show sealinit {command}"
+        );
         for word in help(&[command]).split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
             if word.starts_with("--") && word.len() > 2 && word != "--help" {
-                assert!(readme.contains(word), "the README does not name {word} of sealinit {command}");
+                assert!(
+                    readme.contains(word),
+                    "the README does not name {word} of sealinit {command}"
+                );
             }
         }
     }
@@ -206,20 +281,33 @@ struct Shape {
 impl Shape {
     fn of(command: &str) -> Self {
         let heading = format!("// sealinit {command}\n");
-        let block = blocks("jsonc").into_iter().find(|block| block.starts_with(&heading)).unwrap();
+        let block = blocks("jsonc")
+            .into_iter()
+            .find(|block| block.starts_with(&heading))
+            .unwrap();
         let mut json = String::new();
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
         for line in block.lines() {
             let (code, remark) = line.split_once("//").unwrap_or((line, ""));
             json.push_str(code);
-            for key in code.split('"').skip(1).step_by(2).filter(|word| code.contains(&format!("\"{word}\":"))) {
+            for key in code
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| code.contains(&format!("\"{word}\":")))
+            {
                 remarks.entry(key.to_owned()).or_default().push_str(remark);
             }
         }
-        let example: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {block}"));
+        let example: Value =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {block}"));
         let mut unshown = BTreeSet::new();
         places(&example, "$", &mut unshown);
-        Self { example, remarks, unshown }
+        Self {
+            example,
+            remarks,
+            unshown,
+        }
     }
 
     /// Asserts that a report has these keys and no others, and values of these types and words.
@@ -236,8 +324,18 @@ impl Shape {
 
     fn compare(&self, example: &Value, found: &Value, key: &str) {
         /// Keys whose value is one of the words in the remark.
-        const WORDS: [&str; 10] =
-            ["action", "area", "attribute", "change", "kind", "lock", "pin", "result", "start", "state"];
+        const WORDS: [&str; 10] = [
+            "action",
+            "area",
+            "attribute",
+            "change",
+            "kind",
+            "lock",
+            "pin",
+            "result",
+            "start",
+            "state",
+        ];
         let remark = self.remarks.get(key).map_or("", String::as_str);
         match (example, found) {
             (Value::Object(example), Value::Object(found)) => {
@@ -257,13 +355,18 @@ impl Shape {
                 }
             }
             (Value::String(_), Value::String(found)) if WORDS.contains(&key) => {
-                let known = remark.split(|c: char| !c.is_ascii_lowercase()).any(|word| word == found);
+                let known = remark
+                    .split(|c: char| !c.is_ascii_lowercase())
+                    .any(|word| word == found);
                 assert!(known, "{found:?} is not in the remark on {key}: {remark}");
             }
             (Value::String(_), Value::String(_))
             | (Value::Number(_), Value::Number(_))
             | (Value::Null, Value::Null) => {}
-            (_, Value::Null) => assert!(remark.contains("null"), "{key} is null, and the README does not say when"),
+            (_, Value::Null) => assert!(
+                remark.contains("null"),
+                "{key} is null, and the README does not say when"
+            ),
             (example, found) => panic!("{key} is {found}, and in the README {example}"),
         }
     }
@@ -272,8 +375,12 @@ impl Shape {
 /// Every place in `value` that is not null, elements of an array as one.
 fn places(value: &Value, at: &str, found: &mut BTreeSet<String>) {
     match value {
-        Value::Object(object) => object.iter().for_each(|(key, value)| places(value, &format!("{at}.{key}"), found)),
-        Value::Array(array) => array.iter().for_each(|value| places(value, &format!("{at}[]"), found)),
+        Value::Object(object) => object
+            .iter()
+            .for_each(|(key, value)| places(value, &format!("{at}.{key}"), found)),
+        Value::Array(array) => array
+            .iter()
+            .for_each(|value| places(value, &format!("{at}[]"), found)),
         Value::Null => {}
         _ => {
             found.insert(at.to_owned());
@@ -283,7 +390,9 @@ fn places(value: &Value, at: &str, found: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_shows_the_json_of_every_report_as_it_is() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -297,10 +406,18 @@ fn the_readme_shows_the_json_of_every_report_as_it_is() {
     });
     sandbox.manifest(&manifest);
     for directory in ["/srv", "/srv/a", "/var/lib/sealinit"] {
-        sandbox.directory(directory, 0o755).owner(directory, APP, APP);
+        sandbox
+            .directory(directory, 0o755)
+            .owner(directory, APP, APP);
     }
-    let report = |words: &[&str]| sandbox.launch().subcommand([words, &["--format", "json"]].concat()).user(APP, APP);
-    let [mut verify, mut check, mut plan, mut status] = ["verify", "check", "plan", "status"].map(Shape::of);
+    let report = |words: &[&str]| {
+        sandbox
+            .launch()
+            .subcommand([words, &["--format", "json"]].concat())
+            .user(APP, APP)
+    };
+    let [mut verify, mut check, mut plan, mut status] =
+        ["verify", "check", "plan", "status"].map(Shape::of);
     verify.covers(report(&["verify"]));
     status.covers(report(&["status"]));
     plan.covers(report(&["plan", "--diff"]));
@@ -310,7 +427,11 @@ fn the_readme_shows_the_json_of_every_report_as_it_is() {
     verify.covers(report(&["verify"]));
     status.covers(report(&["status"]));
     // Something for every key: what differs, what is closed, what is too much, and a manifest that is not the sealed one.
-    sandbox.file("/srv/b", "b\nb\n").file("/srv/absent", "").owner("/srv/a", 0, 0).mode("/srv/a", 0o700);
+    sandbox
+        .file("/srv/b", "b\nb\n")
+        .file("/srv/absent", "")
+        .owner("/srv/a", 0, 0)
+        .mode("/srv/a", 0o700);
     manifest["service"]["command"] = json!(["no-such-program"]);
     sandbox.manifest(&manifest);
     let other = format!("sha256:{}", "0".repeat(64));
@@ -324,7 +445,11 @@ fn the_readme_shows_the_json_of_every_report_as_it_is() {
     verify.covers(report(&["verify"]));
     status.covers(report(&["status"]));
     for shape in [verify, check, plan, status] {
-        assert!(shape.unshown.is_empty(), "no report has {:?}", shape.unshown);
+        assert!(
+            shape.unshown.is_empty(),
+            "no report has {:?}",
+            shape.unshown
+        );
     }
 }
 
@@ -343,10 +468,19 @@ fn sources() -> Vec<(String, String)> {
 #[test]
 fn every_module_says_what_it_is_and_what_it_never_does() {
     for (name, text) in sources() {
-        let doc: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        assert!(doc.starts_with("//! "), "src/{name}.rs has no documentation");
+        let doc: String = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
+        assert!(
+            doc.starts_with("//! "),
+            "src/{name}.rs has no documentation"
+        );
         if !["lib", "main"].contains(&name.as_str()) {
-            assert!(doc.contains("ever"), "src/{name}.rs does not say what it never does");
+            assert!(
+                doc.contains("ever"),
+                "src/{name}.rs does not say what it never does"
+            );
         }
     }
 }
@@ -354,8 +488,12 @@ fn every_module_says_what_it_is_and_what_it_never_does() {
 #[test]
 fn only_one_module_is_unsafe() {
     for (name, text) in sources() {
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let is_unsafe = code.into_iter().any(|line| line.contains("unsafe {") || line.contains("allow(unsafe_code)"));
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let is_unsafe = code
+            .into_iter()
+            .any(|line| line.contains("unsafe {") || line.contains("allow(unsafe_code)"));
         assert_eq!(is_unsafe, name == "sys", "src/{name}.rs");
     }
 }
@@ -366,26 +504,80 @@ fn modules_import_only_what_their_place_allows() {
     let forbidden: [(&str, &[&str]); 18] = [
         // What the operator wrote is read without a look at the machine, and a plan is made without one.
         ("json", &["manifest", "tree", "sys", "plan"]),
-        ("manifest", &["tree", "sys", "plan", "accounts", "inventory", "state"]),
+        (
+            "manifest",
+            &["tree", "sys", "plan", "accounts", "inventory", "state"],
+        ),
         ("inventory", &["tree", "sys", "plan", "accounts", "state"]),
         ("configuration", &["sys", "plan", "state", "install"]),
-        ("plan", &["sys", "state", "seal", "install", "verify", "preflight", "privileges"]),
+        (
+            "plan",
+            &[
+                "sys",
+                "state",
+                "seal",
+                "install",
+                "verify",
+                "preflight",
+                "privileges",
+            ],
+        ),
         // What decides does not do, and what does not decide.
         // (verify knows install's proof of what was installed, no act of it.)
         ("verify", &["state", "seal", "privileges"]),
-        ("verdict", &["install", "privileges", "exec", "launch", "start", "log"]),
+        (
+            "verdict",
+            &["install", "privileges", "exec", "launch", "start", "log"],
+        ),
         ("preflight", &["install", "privileges", "seal", "verify"]),
-        ("install", &["manifest", "accounts", "seal", "state", "verify", "preflight"]),
-        ("dir", &["tree", "plan", "manifest", "install", "verify", "state"]),
+        (
+            "install",
+            &[
+                "manifest",
+                "accounts",
+                "seal",
+                "state",
+                "verify",
+                "preflight",
+            ],
+        ),
+        (
+            "dir",
+            &["tree", "plan", "manifest", "install", "verify", "state"],
+        ),
         ("tree", &["plan", "manifest", "install", "verify", "state"]),
         ("supervisor", &["start", "plan", "state", "tree", "log"]),
         // What other threads do needs nothing that is one thread's.
-        ("hashers", &["acting", "dir", "tree", "source", "inventory", "verify", "privileges", "sys"]),
+        (
+            "hashers",
+            &[
+                "acting",
+                "dir",
+                "tree",
+                "source",
+                "inventory",
+                "verify",
+                "privileges",
+                "sys",
+            ],
+        ),
         // What reports does nothing else.
-        ("verification", &["install", "privileges", "exec", "launch", "start"]),
-        ("status", &["install", "privileges", "exec", "launch", "start", "verify"]),
-        ("rehearsal", &["install", "privileges", "exec", "launch", "start"]),
-        ("forecast", &["install", "privileges", "exec", "launch", "start"]),
+        (
+            "verification",
+            &["install", "privileges", "exec", "launch", "start"],
+        ),
+        (
+            "status",
+            &["install", "privileges", "exec", "launch", "start", "verify"],
+        ),
+        (
+            "rehearsal",
+            &["install", "privileges", "exec", "launch", "start"],
+        ),
+        (
+            "forecast",
+            &["install", "privileges", "exec", "launch", "start"],
+        ),
         ("report", &["plan", "manifest", "tree", "sys", "verify"]),
     ];
     let sources = sources();
@@ -396,12 +588,18 @@ fn modules_import_only_what_their_place_allows() {
             let imported = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
-                .any(|line| line.contains(&format!("crate::{other}::")) || line.contains(&format!("crate::{other};")));
+                .any(|line| {
+                    line.contains(&format!("crate::{other}::"))
+                        || line.contains(&format!("crate::{other};"))
+                });
             assert!(!imported, "src/{module}.rs uses {other}");
         }
     }
     // Nothing below `lib` knows the command line.
     for (name, text) in &sources {
-        assert!(name == "lib" || !text.contains("crate::cli"), "src/{name}.rs uses cli");
+        assert!(
+            name == "lib" || !text.contains("crate::cli"),
+            "src/{name}.rs uses cli"
+        );
     }
 }

@@ -44,28 +44,56 @@ struct Expected {
 }
 
 fn expected(path: &'static str, attribute: &'static str, sealed: &str, found: &str) -> Expected {
-    Expected { path, attribute, sealed: sealed.into(), found: found.into() }
+    Expected {
+        path,
+        attribute,
+        sealed: sealed.into(),
+        found: found.into(),
+    }
 }
 
 impl Expected {
     /// As in a text log, where a value is quoted if it has more than one word.
     fn line(&self) -> String {
-        let quoted = |value: &str| if value.contains(' ') { format!("\"{value}\"") } else { value.to_owned() };
-        let Self { path, attribute, sealed, found } = self;
-        format!("drift path={path} attribute={attribute} expected={} found={}", quoted(sealed), quoted(found))
+        let quoted = |value: &str| {
+            if value.contains(' ') {
+                format!("\"{value}\"")
+            } else {
+                value.to_owned()
+            }
+        };
+        let Self {
+            path,
+            attribute,
+            sealed,
+            found,
+        } = self;
+        format!(
+            "drift path={path} attribute={attribute} expected={} found={}",
+            quoted(sealed),
+            quoted(found)
+        )
     }
 
     #[track_caller]
     fn in_lines(&self, lines: &[&str], outcome: &Outcome) {
         let line = self.line();
-        assert!(lines.iter().any(|candidate| candidate.contains(&line)), "no line says {line:?}\n{outcome:?}");
+        assert!(
+            lines.iter().any(|candidate| candidate.contains(&line)),
+            "no line says {line:?}\n{outcome:?}"
+        );
     }
 }
 
 /// A content that is longer or shorter than the sealed one; the log tells the lengths.
 fn resized(path: &'static str, sealed: &str, found: &str) -> Expected {
     let hash = hash(sealed);
-    expected(path, "content", &format!("sha256:{hash} ({} bytes)", sealed.len()), &format!("{} bytes", found.len()))
+    expected(
+        path,
+        "content",
+        &format!("sha256:{hash} ({} bytes)", sealed.len()),
+        &format!("{} bytes", found.len()),
+    )
 }
 
 /// Each kind of drift as three tests: refused, run with a warning, rolled back.
@@ -97,16 +125,23 @@ type Tamper = fn(&Sandbox);
 /// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content, owner, group and mode at that
 /// moment.
 fn is_refused(tamper: Tamper, expected: &Expected) {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     tamper(&sandbox);
     let refused = sandbox.start().refused(80, expected.path);
     expected.in_lines(&refused.errors(), &refused);
     let path = format!(" path={} ", expected.path);
-    assert!(refused.errors().iter().all(|error| error.contains(&path)), "nothing else has drifted\n{refused:?}");
+    assert!(
+        refused.errors().iter().all(|error| error.contains(&path)),
+        "nothing else has drifted\n{refused:?}"
+    );
 }
 
 fn runs_with_a_warning(tamper: Tamper, expected: &Expected) {
-    let Some(sandbox) = configured("warn") else { return };
+    let Some(sandbox) = configured("warn") else {
+        return;
+    };
     tamper(&sandbox);
     let before = sandbox.tree();
     let outcome = sandbox.start().success();
@@ -116,11 +151,16 @@ fn runs_with_a_warning(tamper: Tamper, expected: &Expected) {
 }
 
 fn is_rolled_back(tamper: Tamper, expected: &Expected) {
-    let Some(sandbox) = configured("restore") else { return };
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
     let sealed = sandbox.tree();
     tamper(&sandbox);
     let outcome = sandbox.start().success();
-    assert_eq!((outcome.state().as_str(), outcome.stdout.as_str()), ("restored", "ran\n"));
+    assert_eq!(
+        (outcome.state().as_str(), outcome.stdout.as_str()),
+        ("restored", "ran\n")
+    );
     outcome.says(expected.path);
     sealed.assert_equals(&sandbox.tree());
     let next = sandbox.start().success();
@@ -182,7 +222,9 @@ kinds! {
 
 #[test]
 fn a_missing_directory_is_rolled_back_with_all_that_was_in_it() {
-    let Some(sandbox) = configured("restore") else { return };
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
     let sealed = sandbox.tree();
     sandbox.remove("/etc/app/tree");
     assert_eq!(sandbox.start().success().state(), "restored");
@@ -191,7 +233,9 @@ fn a_missing_directory_is_rolled_back_with_all_that_was_in_it() {
 
 #[test]
 fn a_directory_that_became_a_link_is_not_followed() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     // The same names with the same contents, somewhere else.
     sandbox
         .directory("/srv/elsewhere", 0o550)
@@ -203,17 +247,23 @@ fn a_directory_that_became_a_link_is_not_followed() {
     for file in ["/srv/elsewhere/a", "/srv/elsewhere/sub/b"] {
         sandbox.mode(file, 0o440).owner(file, 0, APP);
     }
-    sandbox.remove("/etc/app/tree").symlink("/etc/app/tree", "../../srv/elsewhere");
+    sandbox
+        .remove("/etc/app/tree")
+        .symlink("/etc/app/tree", "../../srv/elsewhere");
     let refused = sandbox.start().refused(80, "/etc/app/tree");
     expected("/etc/app/tree", "type", "directory", "symlink").in_lines(&refused.errors(), &refused);
 }
 
 #[test]
 fn a_directory_above_that_became_a_link_is_not_believed() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     let moved = sandbox.path("/etc/app.moved");
     std::fs::rename(sandbox.path("/etc/app"), moved).unwrap();
-    sandbox.symlink("/etc/app", "app.moved").owner("/etc/app", APP, APP);
+    sandbox
+        .symlink("/etc/app", "app.moved")
+        .owner("/etc/app", APP, APP);
     sandbox.start().refused(80, "/etc/app");
 }
 
@@ -239,17 +289,24 @@ fn promise_2_a_directory_on_the_way_that_became_unsafe_is_refused_under_every_po
     ];
     for on_drift in ["refuse", "warn", "restore"] {
         for (what, tamper) in unsafe_ways {
-            let Some(sandbox) = configured(on_drift) else { return };
+            let Some(sandbox) = configured(on_drift) else {
+                return;
+            };
             tamper(&sandbox);
             let refused = sandbox.start().refused(80, "/etc/app");
-            assert!(refused.stderr.contains("undo the change"), "{what} under {on_drift}: no remedy\n{refused:?}");
+            assert!(
+                refused.stderr.contains("undo the change"),
+                "{what} under {on_drift}: no remedy\n{refused:?}"
+            );
         }
     }
 }
 
 #[test]
 fn every_drift_is_listed_with_attribute_expected_and_found() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     sandbox
         .file(CONF, "tampered")
         .owner(CONF, OTHER, OTHER)
@@ -277,7 +334,9 @@ fn every_drift_is_listed_with_attribute_expected_and_found() {
 
 #[test]
 fn a_hundred_drifts_are_a_hundred_lines() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     for n in 0..100 {
         sandbox.file(format!("/etc/app/tree/extra-{n}"), "");
     }
@@ -293,7 +352,9 @@ fn odd_names_are_listed_escaped() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     for name in [
         &b"new\nsealinit: info: state=verified"[..],
         b"x\" state=verified digest=x pin=ok lock=full entries=1 ms=1",
@@ -326,12 +387,27 @@ fn odd_names_are_listed_escaped() {
 
 #[test]
 fn content_is_never_printed_and_of_a_secret_not_even_the_hash() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     // Of the sealed length, so that it comes to the hashes.
     let tampered = "tampered 1234\n";
-    sandbox.file(CONF, tampered).file("/etc/app/key.pem", "yek\n");
-    let refused = sandbox.launch().args(["--log-level", "debug"]).start().refused(80, "/etc/app/key.pem");
-    for never in ["tampered", "debug = false", "yek", "key\n", &hash("key\n"), &hash("yek\n")] {
+    sandbox
+        .file(CONF, tampered)
+        .file("/etc/app/key.pem", "yek\n");
+    let refused = sandbox
+        .launch()
+        .args(["--log-level", "debug"])
+        .start()
+        .refused(80, "/etc/app/key.pem");
+    for never in [
+        "tampered",
+        "debug = false",
+        "yek",
+        "key\n",
+        &hash("key\n"),
+        &hash("yek\n"),
+    ] {
         refused.never_says(never);
     }
     refused.says(&hash(CONTENT)).says(&hash(tampered));
@@ -339,7 +415,9 @@ fn content_is_never_printed_and_of_a_secret_not_even_the_hash() {
 
 #[test]
 fn what_is_not_sealed_may_change() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     sandbox
         .file("/srv/data/sub/file", "the service's")
         .file("/etc/app/neighbour", "an operator's")
@@ -350,8 +428,12 @@ fn what_is_not_sealed_may_change() {
 
 #[test]
 fn restoring_takes_the_sealed_content_only() {
-    let Some(sandbox) = configured("restore") else { return };
-    sandbox.file(CONF, "tampered").source("app.conf", "debug = true\n");
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
+    sandbox
+        .file(CONF, "tampered")
+        .source("app.conf", "debug = true\n");
     let refused = sandbox.start().refused(80, CONF);
     refused.says("/etc/sealinit/app.conf");
     sandbox.source("app.conf", CONTENT);
@@ -361,7 +443,9 @@ fn restoring_takes_the_sealed_content_only() {
 
 #[test]
 fn restoring_never_goes_forward() {
-    let Some(sandbox) = configured("restore") else { return };
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
     // Nothing has drifted: a newer source alone is no reason to write.
     sandbox.source("app.conf", "debug = true\n");
     let start = sandbox.start().success();
@@ -371,7 +455,9 @@ fn restoring_never_goes_forward() {
 
 #[test]
 fn restoring_is_all_or_nothing() {
-    let Some(sandbox) = configured("restore") else { return };
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
     sandbox
         .file(CONF, "tampered")
         .file("/etc/app/tree/a", "tampered")
@@ -383,21 +469,30 @@ fn restoring_is_all_or_nothing() {
 
 #[test]
 fn restoring_without_the_mount_is_refused() {
-    let Some(sandbox) = configured("restore") else { return };
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
     sandbox.file(CONF, "tampered").remove("/etc/sealinit");
     sandbox.start().refused(80, CONF);
 }
 
 #[test]
 fn restoring_from_a_pipe_is_no_hang() {
-    let Some(sandbox) = configured("restore") else { return };
-    sandbox.file(CONF, "tampered").remove("/etc/sealinit/app.conf").fifo("/etc/sealinit/app.conf");
+    let Some(sandbox) = configured("restore") else {
+        return;
+    };
+    sandbox
+        .file(CONF, "tampered")
+        .remove("/etc/sealinit/app.conf")
+        .fifo("/etc/sealinit/app.conf");
     sandbox.start().refused(80, CONF);
 }
 
 #[test]
 fn inline_content_is_restored_from_the_manifest() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -413,7 +508,9 @@ fn inline_content_is_restored_from_the_manifest() {
 
 #[test]
 fn the_sealed_policy_decides_and_not_a_newer_one() {
-    let Some(sandbox) = configured("refuse") else { return };
+    let Some(sandbox) = configured("refuse") else {
+        return;
+    };
     sandbox.manifest(&manifest("warn")).file(CONF, "tampered");
     sandbox.start().refused(80, CONF);
 }
@@ -421,9 +518,15 @@ fn the_sealed_policy_decides_and_not_a_newer_one() {
 /// Promise 5: with a pin, no other manifest and no other content is ever installed or run.
 #[test]
 fn promise_5_a_pinned_configuration_does_not_run_with_other_content_under_warn() {
-    let Some(sandbox) = configured("warn") else { return };
+    let Some(sandbox) = configured("warn") else {
+        return;
+    };
     let digest = sandbox.start().success().summarised("digest");
     sandbox.file(CONF, "tampered");
-    let refused = sandbox.launch().args(["--pin", &digest]).start().refused(80, CONF);
+    let refused = sandbox
+        .launch()
+        .args(["--pin", &digest])
+        .start()
+        .refused(80, CONF);
     assert_eq!(refused.stdout, "");
 }

@@ -31,7 +31,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A name that no other test, run or user of the engine has.
 pub(crate) fn unique() -> String {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);
-    format!("sealinit-test-{}-{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "sealinit-test-{}-{}",
+        process::id(),
+        COUNTER.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Runs a program and returns what it did; whatever it printed, sealinit has not panicked.
@@ -40,20 +44,36 @@ fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -
         .args(arguments)
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
-    assert!(!describe(&output).contains("panicked"), "{}", describe(&output));
+    assert!(
+        !describe(&output).contains("panicked"),
+        "{}",
+        describe(&output)
+    );
     output
 }
 
 /// Runs `docker`, which must succeed, and returns the first thing it printed.
 fn docker<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
-    let arguments: Vec<_> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    let arguments: Vec<_> = arguments
+        .into_iter()
+        .map(|word| word.as_ref().to_owned())
+        .collect();
     let output = run("docker", &arguments);
-    assert!(output.status.success(), "docker {arguments:?}:\n{}", describe(&output));
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}:\n{}",
+        describe(&output)
+    );
     text(&output.stdout).trim().to_owned()
 }
 
 fn describe(output: &Output) -> String {
-    format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
+    format!(
+        "{}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    )
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -89,7 +109,15 @@ impl Directory {
     fn copy(&self, from: impl AsRef<Path>, to: &str) {
         let to = self.0.join(to);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        let copied = run("cp", [OsStr::new("-R"), OsStr::new("-p"), from.as_ref().as_ref(), to.as_ref()]);
+        let copied = run(
+            "cp",
+            [
+                OsStr::new("-R"),
+                OsStr::new("-p"),
+                from.as_ref().as_ref(),
+                to.as_ref(),
+            ],
+        );
         assert!(copied.status.success(), "{}", describe(&copied));
     }
 }
@@ -142,12 +170,23 @@ impl Image {
         for name in ["Dockerfile.example", ".dockerignore"] {
             context.copy(repository().join(name), name);
         }
-        context.copy(sealinit(), "target/x86_64-unknown-linux-gnu/release/sealinit");
+        context.copy(
+            sealinit(),
+            "target/x86_64-unknown-linux-gnu/release/sealinit",
+        );
         let name = format!("sealinit-test:{package}");
         // The builder's own network has no name server everywhere; the host's has.
         let mut image = Self::build(
             &context,
-            &["--label", LABEL, "--network=host", "--build-arg", &format!("PACKAGE={package}"), "--tag", &name],
+            &[
+                "--label",
+                LABEL,
+                "--network=host",
+                "--build-arg",
+                &format!("PACKAGE={package}"),
+                "--tag",
+                &name,
+            ],
         );
         image.stays = true;
         image
@@ -196,7 +235,11 @@ impl Image {
 
     /// A `docker run` of this image.
     pub(crate) fn run(&self) -> Run<'_> {
-        Run { image: self, options: Vec::new(), arguments: Vec::new() }
+        Run {
+            image: self,
+            options: Vec::new(),
+            arguments: Vec::new(),
+        }
     }
 }
 
@@ -264,7 +307,11 @@ impl Configuration {
     /// Replaces what must be there exactly once.
     pub(crate) fn replace(&self, name: &str, old: &str, new: &str) -> &Self {
         let content = fs::read_to_string(self.path(name)).unwrap();
-        assert_eq!(content.matches(old).count(), 1, "{old:?} in {name}:\n{content}");
+        assert_eq!(
+            content.matches(old).count(),
+            1,
+            "{old:?} in {name}:\n{content}"
+        );
         self.write(name, &content.replace(old, new))
     }
 
@@ -277,7 +324,14 @@ impl Configuration {
 
     /// Gives everything in it to another user of the host.
     pub(crate) fn owner(&self, uid: u32) -> &Self {
-        let given = run("chown", [OsStr::new("-R"), OsStr::new(&uid.to_string()), self.0.0.as_ref()]);
+        let given = run(
+            "chown",
+            [
+                OsStr::new("-R"),
+                OsStr::new(&uid.to_string()),
+                self.0.0.as_ref(),
+            ],
+        );
         assert!(given.status.success(), "{}", describe(&given));
         self
     }
@@ -295,14 +349,18 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// More options of `docker run`, in its words, separated by blanks.
     pub(crate) fn options(mut self, options: &str) -> Self {
-        self.options.extend(options.split_whitespace().map(str::to_owned));
+        self.options
+            .extend(options.split_whitespace().map(str::to_owned));
         self
     }
 
     /// Mounts a configuration where sealinit looks for one, read-only.
     pub(crate) fn configuration(self, configuration: &Configuration) -> Self {
         let path = configuration.path("").display().to_string();
-        self.options(&format!("--volume {}:/etc/sealinit:ro", path.trim_end_matches('/')))
+        self.options(&format!(
+            "--volume {}:/etc/sealinit:ro",
+            path.trim_end_matches('/')
+        ))
     }
 
     /// Mounts a volume.
@@ -312,13 +370,18 @@ impl Run<'_> {
 
     /// Words after the image: sealinit's command line, in the place of CMD.
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments.extend(arguments.iter().map(|&word| word.to_owned()));
+        self.arguments
+            .extend(arguments.iter().map(|&word| word.to_owned()));
         self
     }
 
     /// Starts it in the background.
     pub(crate) fn start(self) -> Container {
-        let container = Container { name: unique(), starts: Cell::new(1), before: Cell::new((0, 0)) };
+        let container = Container {
+            name: unique(),
+            starts: Cell::new(1),
+            before: Cell::new((0, 0)),
+        };
         let mut words: Vec<&str> = vec!["run", "--detach", "--name", &container.name];
         words.extend(["--label", LABEL, "--network", "none"]);
         words.extend(self.options.iter().map(String::as_str));
@@ -353,7 +416,9 @@ impl Container {
 
     /// Waits until the engine calls it this, and returns what the health checks said.
     pub(crate) fn health(&self, expected: &str) -> String {
-        poll(expected, || (self.inspect(".State.Health.Status") == expected).then_some(()));
+        poll(expected, || {
+            (self.inspect(".State.Health.Status") == expected).then_some(())
+        });
         self.inspect("range .State.Health.Log}}{{.Output}}{{end")
     }
 
@@ -378,14 +443,20 @@ impl Container {
     fn all_logs(&self) -> Logs {
         let output = run("docker", ["logs", &self.name]);
         assert!(output.status.success(), "{}", describe(&output));
-        Logs { stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Logs {
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 
     /// What it printed since its last start, and what the life before printed while it was being stopped.
     pub(crate) fn logs(&self) -> Logs {
         let Logs { stdout, stderr } = self.all_logs();
         let (out, err) = self.before.get();
-        Logs { stdout: stdout[out..].to_owned(), stderr: stderr[err..].to_owned() }
+        Logs {
+            stdout: stdout[out..].to_owned(),
+            stderr: stderr[err..].to_owned(),
+        }
     }
 
     /// `docker restart`.
@@ -403,7 +474,10 @@ impl Container {
 
     /// Runs a command in it as this user, and returns what came of it.
     pub(crate) fn try_exec_as(&self, user: &str, words: &[&str]) -> Output {
-        run("docker", [&["exec", "--user", user, &self.name], words].concat())
+        run(
+            "docker",
+            [&["exec", "--user", user, &self.name], words].concat(),
+        )
     }
 
     /// Runs a command in it until it prints this: a service that has just been started takes its time.
@@ -432,13 +506,21 @@ impl Container {
 
     /// Copies a file of the host into it.
     pub(crate) fn copy_in(&self, file: &Path, to: &str) {
-        docker(["cp", &file.display().to_string(), &format!("{}:{to}", self.name)]);
+        docker([
+            "cp",
+            &file.display().to_string(),
+            &format!("{}:{to}", self.name),
+        ]);
     }
 
     /// Runs a command in it that must succeed, and returns what it printed.
     pub(crate) fn exec(&self, words: &[&str]) -> String {
         let output = self.try_exec(words);
-        assert!(output.status.success(), "docker exec {words:?}:\n{}", describe(&output));
+        assert!(
+            output.status.success(),
+            "docker exec {words:?}:\n{}",
+            describe(&output)
+        );
         text(&output.stdout).trim_end().to_owned()
     }
 
@@ -448,7 +530,12 @@ impl Container {
             let lines = summary_lines(&self.logs().stderr);
             (!lines.is_empty() || !self.is_running()).then_some(lines)
         });
-        assert_eq!(lines.len(), 1, "one summary per start:\n{}", self.logs().stderr);
+        assert_eq!(
+            lines.len(),
+            1,
+            "one summary per start:\n{}",
+            self.logs().stderr
+        );
         let all = summary_lines(&self.all_logs().stderr).len();
         assert_eq!(all, self.starts.get(), "{}", self.all_logs().stderr);
         Summary::parse(&lines[0])
@@ -466,8 +553,23 @@ impl Container {
     /// One request for a page.
     pub(crate) fn try_page(&self, url: &str, curl_options: &[&str]) -> Output {
         let pid = self.host_pid();
-        let words = ["--net", "--target", &pid, "curl", "--silent", "--show-error", "--fail"];
-        run("nsenter", words.iter().chain(["--max-time", "10"].iter()).chain(curl_options).chain([&url]))
+        let words = [
+            "--net",
+            "--target",
+            &pid,
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+        ];
+        run(
+            "nsenter",
+            words
+                .iter()
+                .chain(["--max-time", "10"].iter())
+                .chain(curl_options)
+                .chain([&url]),
+        )
     }
 
     /// Its first process, as the host numbers it.
@@ -479,7 +581,10 @@ impl Container {
     /// program in the container.
     pub(crate) fn proc(&self, path: &str) -> String {
         let host = format!("/proc/{}/root/proc/{path}", self.host_pid());
-        text(&fs::read(&host).unwrap_or_else(|error| panic!("{host}: {error}\n{:#?}", self.all_logs())))
+        text(
+            &fs::read(&host)
+                .unwrap_or_else(|error| panic!("{host}: {error}\n{:#?}", self.all_logs())),
+        )
     }
 
     /// What the kernel says of its process 1.
@@ -493,7 +598,12 @@ impl Container {
         let fields = status.lines().filter_map(|line| line.split_once(':'));
         Status(
             fields
-                .map(|(key, value)| (key.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
+                .map(|(key, value)| {
+                    (
+                        key.to_owned(),
+                        value.split_whitespace().collect::<Vec<_>>().join(" "),
+                    )
+                })
                 .collect(),
         )
     }
@@ -505,7 +615,10 @@ impl Container {
 
     /// The paths that differ from its image.
     pub(crate) fn changes(&self) -> BTreeSet<String> {
-        docker(["diff", &self.name]).lines().map(str::to_owned).collect()
+        docker(["diff", &self.name])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits for its end and returns its exit code.
@@ -520,12 +633,23 @@ impl Container {
         assert_eq!(self.ended(), code, "{:#?}", self.logs());
         let logs = self.logs();
         for part in message {
-            let told = logs.stderr.lines().any(|line| line.starts_with("sealinit: error: ") && line.contains(part));
+            let told = logs
+                .stderr
+                .lines()
+                .any(|line| line.starts_with("sealinit: error: ") && line.contains(part));
             assert!(told, "no error says {part:?}:\n{}", logs.stderr);
         }
         assert!(!service.is_empty());
-        assert!(!logs.stdout.contains(service), "the service ran: {}", logs.stdout);
-        assert!(!logs.stderr.contains(service), "the service ran: {}", logs.stderr);
+        assert!(
+            !logs.stdout.contains(service),
+            "the service ran: {}",
+            logs.stdout
+        );
+        assert!(
+            !logs.stderr.contains(service),
+            "the service ran: {}",
+            logs.stderr
+        );
         let summary = self.summary();
         assert_eq!(summary.level, "error", "{}", logs.stderr);
         assert_eq!(summary.get("state"), "refused");
@@ -547,10 +671,17 @@ impl Container {
 }
 
 impl Drop for Container {
-    #[expect(clippy::print_stderr, reason = "the test's own output, which libtest shows when it has failed")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test's own output, which libtest shows when it has failed"
+    )]
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("{} printed:\n{}", self.name, describe(&run("docker", ["logs", &self.name])));
+            eprintln!(
+                "{} printed:\n{}",
+                self.name,
+                describe(&run("docker", ["logs", &self.name]))
+            );
         }
         let _ = run("docker", ["rm", "--force", "--volumes", &self.name]);
     }
@@ -571,13 +702,22 @@ pub(crate) struct Summary {
 impl Summary {
     fn parse(line: &str) -> Self {
         let level = line.split(':').nth(1).unwrap_or_default().trim().to_owned();
-        let fields = line.split_whitespace().filter_map(|word| word.split_once('='));
-        Self { level, fields: fields.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
+        let fields = line
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='));
+        Self {
+            level,
+            fields: fields
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        }
     }
 
     /// The value of a key that must be there.
     pub(crate) fn get(&self, key: &str) -> &str {
-        self.fields.get(key).unwrap_or_else(|| panic!("no {key}= in {self:?}"))
+        self.fields
+            .get(key)
+            .unwrap_or_else(|| panic!("no {key}= in {self:?}"))
     }
 }
 
@@ -588,7 +728,9 @@ pub(crate) struct Status(BTreeMap<String, String>);
 impl Status {
     /// The value of a field, its columns separated by single blanks.
     pub(crate) fn get(&self, field: &str) -> &str {
-        self.0.get(field).unwrap_or_else(|| panic!("no {field} in {self:?}"))
+        self.0
+            .get(field)
+            .unwrap_or_else(|| panic!("no {field} in {self:?}"))
     }
 
     /// Asserts that no id, group or capability of root is left, nor a way back to them.
@@ -604,7 +746,10 @@ impl Status {
     pub(crate) fn is_user(&self, uid: u32, gid: u32) -> &Self {
         assert_eq!(self.get("Uid"), format!("{uid} {uid} {uid} {uid}"));
         assert_eq!(self.get("Gid"), format!("{gid} {gid} {gid} {gid}"));
-        assert!(["", &gid.to_string()].contains(&self.get("Groups")), "{self:?}");
+        assert!(
+            ["", &gid.to_string()].contains(&self.get("Groups")),
+            "{self:?}"
+        );
         assert_eq!(self.get("NoNewPrivs"), "1");
         self
     }

@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::sandbox::{APP, CERTS, CONF, CONTENT, JOURNAL, MANIFEST, OTHER, SEAL, Sandbox, hash, one_file};
+use crate::sandbox::{
+    APP, CERTS, CONF, CONTENT, JOURNAL, MANIFEST, OTHER, SEAL, Sandbox, hash, one_file,
+};
 
 /// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content, owner, group and mode at that
 /// moment.
 #[test]
 fn promise_1_the_service_finds_every_entry_as_declared() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let look = "
         cd /etc/app
         stat -c '%n %F %a %u %g' app.conf key.pem tree tree/a tree/sub tree/sub/b
@@ -56,14 +60,22 @@ a
 sub
 ";
     let first = sandbox.start().success();
-    assert_eq!((first.state().as_str(), first.stdout.as_str()), ("sealed", seen));
+    assert_eq!(
+        (first.state().as_str(), first.stdout.as_str()),
+        ("sealed", seen)
+    );
     let later = sandbox.start().success();
-    assert_eq!((later.state().as_str(), later.stdout.as_str()), ("verified", seen));
+    assert_eq!(
+        (later.state().as_str(), later.stdout.as_str()),
+        ("verified", seen)
+    );
 }
 
 #[test]
 fn what_is_not_said_has_the_documented_default() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -81,10 +93,16 @@ fn what_is_not_said_has_the_documented_default() {
     for (path, object) in [
         ("/opt/a", "directory 0755 0:0".into()),
         ("/opt/a/b", "directory 0755 0:0".into()),
-        ("/opt/a/b/app.conf", format!("file 0440 0:1000 {}", hash(CONTENT))),
+        (
+            "/opt/a/b/app.conf",
+            format!("file 0440 0:1000 {}", hash(CONTENT)),
+        ),
         ("/opt/tree", "directory 0550 0:1000".into()),
         ("/opt/tree/sub", "directory 0550 0:1000".into()),
-        ("/opt/tree/sub/file", format!("file 0440 0:1000 {}", hash("x"))),
+        (
+            "/opt/tree/sub/file",
+            format!("file 0440 0:1000 {}", hash("x")),
+        ),
         ("/opt/data", "directory 0750 1000:1000".into()),
     ] {
         assert_eq!(sandbox.object(path), object, "{path}");
@@ -93,22 +111,36 @@ fn what_is_not_said_has_the_documented_default() {
 
 #[test]
 fn the_group_default_follows_the_services_group() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["true"]);
     manifest["service"]["group"] = json!("certs");
     manifest["directories"] = json!([{"path": "/srv/data"}]);
     sandbox.one_file(&[]).manifest(&manifest);
     let _ = sandbox.start().success();
-    assert_eq!(sandbox.object(CONF), format!("file 0440 0:{CERTS} {}", hash(CONTENT)));
-    assert_eq!(sandbox.object("/srv/data"), format!("directory 0750 {APP}:{CERTS}"));
+    assert_eq!(
+        sandbox.object(CONF),
+        format!("file 0440 0:{CERTS} {}", hash(CONTENT))
+    );
+    assert_eq!(
+        sandbox.object("/srv/data"),
+        format!("directory 0750 {APP}:{CERTS}")
+    );
 }
 
 #[test]
 fn the_seal_is_roots_alone_and_nothing_else_is_left_behind() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let _ = sandbox.start().success();
-    assert!(sandbox.object(SEAL).starts_with("file 0400 0:0 "), "{}", sandbox.object(SEAL));
+    assert!(
+        sandbox.object(SEAL).starts_with("file 0400 0:0 "),
+        "{}",
+        sandbox.object(SEAL)
+    );
     assert_eq!(sandbox.object("/var/lib/sealinit"), "directory 0700 0:0");
     assert!(!sandbox.exists(JOURNAL));
     assert!(sandbox.temporaries().is_empty());
@@ -116,7 +148,9 @@ fn the_seal_is_roots_alone_and_nothing_else_is_left_behind() {
 
 #[test]
 fn only_what_the_manifest_names_is_touched() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]).file("/etc/app/neighbour", "x");
     let before = sandbox.tree();
     let _ = sandbox.start().success();
@@ -126,7 +160,9 @@ fn only_what_the_manifest_names_is_touched() {
 
 #[test]
 fn the_summary_is_one_line_that_says_it_all() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let first = sandbox.start().success();
     let summary = first.summary();
@@ -138,24 +174,39 @@ fn the_summary_is_one_line_that_says_it_all() {
     let digest = value("digest").unwrap().strip_prefix("sha256:").unwrap();
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert!(value("ms").unwrap().parse::<f64>().is_ok());
-    let line = first.stderr.lines().find(|line| line.contains(" state=")).unwrap();
+    let line = first
+        .stderr
+        .lines()
+        .find(|line| line.contains(" state="))
+        .unwrap();
     assert!(line.starts_with("sealinit: info: "), "{line}");
 }
 
 #[test]
 fn a_manifest_without_entries_is_sealed_too() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.manifest(&json!({"version": 1, "service": {"user": "app"}}));
     for state in ["sealed", "verified"] {
-        let start = sandbox.launch().args(["--", "echo", "ran"]).start().success();
-        assert_eq!((start.state().as_str(), start.stdout.as_str()), (state, "ran\n"));
+        let start = sandbox
+            .launch()
+            .args(["--", "echo", "ran"])
+            .start()
+            .success();
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            (state, "ran\n")
+        );
         assert_eq!(start.summarised("entries"), "0");
     }
 }
 
 #[test]
 fn modes_are_octal_with_or_without_a_leading_zero() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -168,17 +219,33 @@ fn modes_are_octal_with_or_without_a_leading_zero() {
     }));
     let _ = sandbox.start().success();
     let empty = hash("");
-    assert_eq!(sandbox.object("/etc/app/a"), format!("file 0640 0:{APP} {empty}"));
-    assert_eq!(sandbox.object("/etc/app/b"), format!("file 0640 0:{OTHER} {empty}"));
-    assert_eq!(sandbox.object("/etc/app/c"), format!("file 0000 0:{APP} {empty}"));
-    assert_eq!(sandbox.object("/etc/app/d"), format!("file 0755 0:{APP} {empty}"));
+    assert_eq!(
+        sandbox.object("/etc/app/a"),
+        format!("file 0640 0:{APP} {empty}")
+    );
+    assert_eq!(
+        sandbox.object("/etc/app/b"),
+        format!("file 0640 0:{OTHER} {empty}")
+    );
+    assert_eq!(
+        sandbox.object("/etc/app/c"),
+        format!("file 0000 0:{APP} {empty}")
+    );
+    assert_eq!(
+        sandbox.object("/etc/app/d"),
+        format!("file 0755 0:{APP} {empty}")
+    );
     assert_eq!(sandbox.start().success().state(), "verified");
 }
 
 #[test]
 fn contents_arrive_byte_for_byte() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    let large: Vec<u8> = (0..3_000_001_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    let large: Vec<u8> = (0..3_000_001_u32)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect();
     let every_byte: Vec<u8> = (0..=255).collect();
     sandbox
         .manifest(&json!({
@@ -195,32 +262,49 @@ fn contents_arrive_byte_for_byte() {
         .source("bytes", &every_byte)
         .source("empty", "");
     let _ = sandbox.start().success();
-    for (name, content) in
-        [("large", large.as_slice()), ("bytes", &every_byte), ("empty", b""), ("text", "größe\t\u{0}\r\n".as_bytes())]
-    {
+    for (name, content) in [
+        ("large", large.as_slice()),
+        ("bytes", &every_byte),
+        ("empty", b""),
+        ("text", "größe\t\u{0}\r\n".as_bytes()),
+    ] {
         let object = sandbox.object(format!("/etc/app/{name}"));
-        assert_eq!(object, format!("file 0440 0:{APP} {}", hash(content)), "{name}");
+        assert_eq!(
+            object,
+            format!("file 0440 0:{APP} {}", hash(content)),
+            "{name}"
+        );
     }
     assert_eq!(sandbox.start().success().state(), "verified");
 }
 
 #[test]
 fn a_source_may_be_absolute_and_its_own_owner_and_mode_do_not_matter() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.file("/run/secrets/key", "key").mode("/run/secrets/key", 0o600).owner("/run/secrets/key", OTHER, OTHER);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .file("/run/secrets/key", "key")
+        .mode("/run/secrets/key", 0o600)
+        .owner("/run/secrets/key", OTHER, OTHER);
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["cat", "/etc/app/key"]},
         "files": [{"source": "/run/secrets/key", "dest": "/etc/app/key"}],
     }));
     assert_eq!(sandbox.start().success().stdout, "key");
-    assert_eq!(sandbox.object("/etc/app/key"), format!("file 0440 0:{APP} {}", hash("key")));
+    assert_eq!(
+        sandbox.object("/etc/app/key"),
+        format!("file 0440 0:{APP} {}", hash("key"))
+    );
 }
 
 /// As a Kubernetes `ConfigMap` is mounted: `app.conf -> ..data/app.conf`, `..data -> ..2026_01_01`.
 #[test]
 fn symlinks_in_the_source_are_followed_and_its_dot_dot_names_skipped() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .source("map/..2026_01_01/app.conf", "conf\n")
         .source("map/..2026_01_01/sub/deep.conf", "deep\n")
@@ -243,7 +327,9 @@ fn symlinks_in_the_source_are_followed_and_its_dot_dot_names_skipped() {
 
 #[test]
 fn a_directory_takes_its_source_over_what_the_image_has() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     for exact in [true, false] {
         let sandbox = sandbox.another();
         sandbox
@@ -270,15 +356,26 @@ fn a_directory_takes_its_source_over_what_the_image_has() {
             );
             assert_eq!(sandbox.read("/etc/app/tree/old/deep/file"), "the image's");
         }
-        assert_eq!(sandbox.object("/etc/app/tree/a"), format!("file 0440 0:{APP} {}", hash("a")));
-        assert_eq!(sandbox.object("/etc/app/tree/empty"), format!("directory 0550 0:{APP}"));
-        assert!(sandbox.read("/etc/passwd").starts_with("root:"), "a link's target is not followed");
+        assert_eq!(
+            sandbox.object("/etc/app/tree/a"),
+            format!("file 0440 0:{APP} {}", hash("a"))
+        );
+        assert_eq!(
+            sandbox.object("/etc/app/tree/empty"),
+            format!("directory 0550 0:{APP}")
+        );
+        assert!(
+            sandbox.read("/etc/passwd").starts_with("root:"),
+            "a link's target is not followed"
+        );
     }
 }
 
 #[test]
 fn absent_removes_whatever_is_there() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .file("/etc/app/file", "x")
         .file("/etc/app/directory/sub/file", "x")
@@ -296,21 +393,33 @@ fn absent_removes_whatever_is_there() {
     }));
     assert_eq!(sandbox.start().success().stdout, "");
     assert!(!sandbox.exists("/etc/app/never"), "absent makes no parents");
-    assert!(sandbox.exists(MANIFEST) && sandbox.exists("/etc/passwd"), "links are not followed");
+    assert!(
+        sandbox.exists(MANIFEST) && sandbox.exists("/etc/passwd"),
+        "links are not followed"
+    );
     assert_eq!(sandbox.start().success().state(), "verified");
 }
 
 #[test]
 fn an_optional_file_is_sealed_as_it_is_found() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["ls", "/etc/app"]);
     manifest["files"][0]["optional"] = json!(true);
     sandbox.manifest(&manifest).file(CONF, "the image's");
-    assert_eq!(sandbox.start().success().stdout, "", "no source, so nothing at its destination either");
+    assert_eq!(
+        sandbox.start().success().stdout,
+        "",
+        "no source, so nothing at its destination either"
+    );
     assert_eq!(sandbox.start().success().state(), "verified");
 
     let sandbox = sandbox.another();
-    sandbox.manifest(&manifest).file(CONF, "the image's").source("app.conf", CONTENT);
+    sandbox
+        .manifest(&manifest)
+        .file(CONF, "the image's")
+        .source("app.conf", CONTENT);
     assert_eq!(sandbox.start().success().stdout, "app.conf\n");
     assert_eq!(sandbox.read(CONF), CONTENT);
     assert_eq!(sandbox.start().success().state(), "verified");
@@ -318,7 +427,9 @@ fn an_optional_file_is_sealed_as_it_is_found() {
 
 #[test]
 fn a_source_must_have_the_hash_that_is_declared() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["true"]);
     manifest["files"][0]["sha256"] = json!(hash("another\n"));
     sandbox.one_file(&[]).manifest(&manifest);
@@ -332,7 +443,9 @@ fn a_source_must_have_the_hash_that_is_declared() {
 
 #[test]
 fn a_secret_is_never_printed() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let secrets = ["hunter2-inline", "hunter2-file", "hunter2-changed"];
     let never = |outcome: &crate::sandbox::Outcome| {
         for secret in secrets {
@@ -354,8 +467,14 @@ fn a_secret_is_never_printed() {
         let options = ["--log-level", "debug", "--log-format", format];
         never(&sandbox.launch().args(options).start().code(0));
         never(&sandbox.launch().args(options).start().code(0));
-        sandbox.file("/etc/app/file", secrets[2]).file("/etc/app/inline", secrets[2]);
-        let drifted = sandbox.launch().args(options).start().refused(80, "/etc/app/file");
+        sandbox
+            .file("/etc/app/file", secrets[2])
+            .file("/etc/app/inline", secrets[2]);
+        let drifted = sandbox
+            .launch()
+            .args(options)
+            .start()
+            .refused(80, "/etc/app/file");
         drifted.says("/etc/app/inline");
         never(&drifted);
     }
@@ -363,7 +482,9 @@ fn a_secret_is_never_printed() {
 
 #[test]
 fn a_secret_with_the_wrong_hash_is_refused_without_telling_either() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["true"]);
     manifest["files"][0]["sha256"] = json!(hash("another\n"));
     manifest["files"][0]["secret"] = json!(true);
@@ -374,7 +495,9 @@ fn a_secret_with_the_wrong_hash_is_refused_without_telling_either() {
 
 #[test]
 fn a_mutable_file_is_installed_once_and_then_the_services_own() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -385,32 +508,59 @@ fn a_mutable_file_is_installed_once_and_then_the_services_own() {
         .source("seed", "seed\n");
     let first = sandbox.start().success();
     assert_eq!(first.stdout, "seed\nmore\n");
-    assert_eq!(first.summarised("lock"), "full", "what is mutable was never to be locked");
+    assert_eq!(
+        first.summarised("lock"),
+        "full",
+        "what is mutable was never to be locked"
+    );
     let second = sandbox.start().success();
-    assert_eq!((second.state().as_str(), second.stdout.as_str()), ("verified", "seed\nmore\nmore\n"));
+    assert_eq!(
+        (second.state().as_str(), second.stdout.as_str()),
+        ("verified", "seed\nmore\nmore\n")
+    );
     sandbox.remove("/var/lib/app/state");
-    assert_eq!(sandbox.start().success().stdout, "more\n", "not even missing is it drift");
+    assert_eq!(
+        sandbox.start().success().stdout,
+        "more\n",
+        "not even missing is it drift"
+    );
 }
 
 #[test]
 fn a_directory_without_source_is_taken_over_with_what_is_in_it() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.file("/srv/data/file", "x").mode("/srv/data", 0o777).owner("/srv/data", OTHER, OTHER);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .file("/srv/data/file", "x")
+        .mode("/srv/data", 0o777)
+        .owner("/srv/data", OTHER, OTHER);
     let file = sandbox.object("/srv/data/file");
     let mut manifest = one_file(&["true"]);
-    manifest["directories"] = json!([{"path": "/srv/data", "mode": "0700"}, {"path": "/srv/new", "group": "certs"}]);
+    manifest["directories"] =
+        json!([{"path": "/srv/data", "mode": "0700"}, {"path": "/srv/new", "group": "certs"}]);
     sandbox.one_file(&[]).manifest(&manifest);
     let _ = sandbox.start().success();
-    assert_eq!(sandbox.object("/srv/data"), format!("directory 0700 {APP}:{APP}"));
+    assert_eq!(
+        sandbox.object("/srv/data"),
+        format!("directory 0700 {APP}:{APP}")
+    );
     assert_eq!(sandbox.object("/srv/data/file"), file);
-    assert_eq!(sandbox.object("/srv/new"), format!("directory 0750 {APP}:{CERTS}"));
+    assert_eq!(
+        sandbox.object("/srv/new"),
+        format!("directory 0750 {APP}:{CERTS}")
+    );
 }
 
 /// As `PostgreSQL` has it in Debian: the directory above the data belongs to the service as well.
 #[test]
 fn a_data_directory_may_lie_in_another_of_the_services() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.directory("/var/lib/db", 0o755).owner("/var/lib/db", APP, APP);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .directory("/var/lib/db", 0o755)
+        .owner("/var/lib/db", APP, APP);
     let mut manifest = one_file(&["true"]);
     manifest["directories"] = json!([
         {"path": "/var/lib/db/data", "mode": "0700"},
@@ -420,17 +570,31 @@ fn a_data_directory_may_lie_in_another_of_the_services() {
     sandbox.one_file(&[]).manifest(&manifest);
     for state in ["sealed", "verified"] {
         let start = sandbox.start().success();
-        assert_eq!((start.state().as_str(), start.summarised("lock").as_str()), (state, "full"));
-        assert_eq!(sandbox.object("/var/lib/db/data"), format!("directory 0700 {APP}:{APP}"));
-        assert_eq!(sandbox.object("/srv/own/cache"), format!("directory 0700 {APP}:{APP}"));
+        assert_eq!(
+            (start.state().as_str(), start.summarised("lock").as_str()),
+            (state, "full")
+        );
+        assert_eq!(
+            sandbox.object("/var/lib/db/data"),
+            format!("directory 0700 {APP}:{APP}")
+        );
+        assert_eq!(
+            sandbox.object("/srv/own/cache"),
+            format!("directory 0700 {APP}:{APP}")
+        );
     }
 }
 
 /// Parents that are missing are created root:root 0755, whatever a set-group-ID directory above them hands down.
 #[test]
 fn missing_parents_inherit_no_group() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.directory("/srv/shared", 0o755).owner("/srv/shared", 0, OTHER).mode("/srv/shared", 0o2755);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .directory("/srv/shared", 0o755)
+        .owner("/srv/shared", 0, OTHER)
+        .mode("/srv/shared", 0o2755);
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -441,13 +605,21 @@ fn missing_parents_inherit_no_group() {
     for parent in ["/srv/shared/a", "/srv/shared/a/b", "/srv/shared/data"] {
         assert_eq!(sandbox.object(parent), "directory 0755 0:0", "{parent}");
     }
-    assert_eq!(sandbox.object("/srv/shared/data/deep"), format!("directory 0750 {APP}:{APP}"));
-    assert_eq!(sandbox.object("/srv/shared/a/b/file"), format!("file 0440 0:{APP} {}", hash("")));
+    assert_eq!(
+        sandbox.object("/srv/shared/data/deep"),
+        format!("directory 0750 {APP}:{APP}")
+    );
+    assert_eq!(
+        sandbox.object("/srv/shared/a/b/file"),
+        format!("file 0440 0:{APP} {}", hash(""))
+    );
 }
 
 #[test]
 fn recursive_gives_away_what_is_below_and_nothing_behind_a_link() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .file("/srv/data/sub/file", "x")
         .mode("/srv/data/sub/file", 0o604)
@@ -467,17 +639,31 @@ fn recursive_gives_away_what_is_below_and_nothing_behind_a_link() {
     manifest["directories"] = json!([{"path": "/srv/data", "recursive": true}]);
     sandbox.one_file(&[]).manifest(&manifest);
     let _ = sandbox.start().success();
-    assert_eq!(sandbox.object("/srv/data/sub"), format!("directory 0755 {APP}:{APP}"));
-    assert_eq!(sandbox.object("/srv/data/sub/file"), format!("file 0604 {APP}:{APP} {}", hash("x")));
+    assert_eq!(
+        sandbox.object("/srv/data/sub"),
+        format!("directory 0755 {APP}:{APP}")
+    );
+    assert_eq!(
+        sandbox.object("/srv/data/sub/file"),
+        format!("file 0604 {APP}:{APP} {}", hash("x"))
+    );
     assert_eq!(sandbox.object("/srv/outside"), "directory 0755 0:0");
-    assert_eq!(sandbox.object("/srv/outside/file"), format!("file 0644 0:0 {}", hash("x")));
+    assert_eq!(
+        sandbox.object("/srv/outside/file"),
+        format!("file 0644 0:0 {}", hash("x"))
+    );
     assert_eq!(changed(), before, "only what differs is changed");
 }
 
 #[test]
 fn an_existing_file_is_replaced_and_not_written_through() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).file(CONF, "the image's").hard_link("/srv-link", CONF);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .file(CONF, "the image's")
+        .hard_link("/srv-link", CONF);
     let _ = sandbox.start().success();
     assert_eq!(sandbox.read(CONF), CONTENT);
     assert_eq!(sandbox.read("/srv-link"), "the image's");
@@ -486,11 +672,18 @@ fn an_existing_file_is_replaced_and_not_written_through() {
 /// One entry per sealed name, so that the number in the log can be held against the manifest.
 #[test]
 fn entries_are_counted_one_by_one() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["true"]);
-    manifest["directories"] = json!([{"path": "/etc/app/tree", "source": "tree"}, {"path": "/srv/data"}]);
+    manifest["directories"] =
+        json!([{"path": "/etc/app/tree", "source": "tree"}, {"path": "/srv/data"}]);
     manifest["absent"] = json!(["/etc/app/default.conf"]);
-    sandbox.one_file(&[]).manifest(&manifest).source("tree/a", "a").source("tree/sub/b", "b");
+    sandbox
+        .one_file(&[])
+        .manifest(&manifest)
+        .source("tree/a", "a")
+        .source("tree/sub/b", "b");
     // app.conf, tree, tree/a, tree/sub, tree/sub/b, data, default.conf
     assert_eq!(sandbox.start().success().summarised("entries"), "7");
     assert_eq!(sandbox.start().success().summarised("entries"), "7");
@@ -498,7 +691,9 @@ fn entries_are_counted_one_by_one() {
 
 #[test]
 fn a_thousand_files_are_sealed_and_verified() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut expected = String::new();
     for n in 0..1000 {
         sandbox.source(&format!("tree/{n:04}"), n.to_string());
@@ -511,13 +706,18 @@ fn a_thousand_files_are_sealed_and_verified() {
     }));
     for state in ["sealed", "verified"] {
         let start = sandbox.start().success();
-        assert_eq!((start.state().as_str(), start.stdout.as_str()), (state, expected.as_str()));
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            (state, expected.as_str())
+        );
     }
 }
 
 #[test]
 fn extensions_and_a_schema_are_allowed_and_mean_nothing() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["true"]);
     manifest["$schema"] = json!("https://example.org/manifest.json");
     manifest["x-team"] = json!({"nested": ["anything", null, 1.5]});
@@ -529,9 +729,14 @@ fn extensions_and_a_schema_are_allowed_and_mean_nothing() {
 
 #[test]
 fn it_works_without_proc() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["cat", CONF]);
     for _ in ["first start", "later start"] {
-        assert_eq!(sandbox.launch().without_proc().start().success().stdout, CONTENT);
+        assert_eq!(
+            sandbox.launch().without_proc().start().success().stdout,
+            CONTENT
+        );
     }
 }

@@ -52,7 +52,10 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
          test -e {SEAL} && touch /trace/sealed\n\
          mount -o remount,size=16m,nr_inodes=1000 tmpfs {target}"
     );
-    let launch = sandbox.launch().tmpfs(target, &format!("{limit},mode=0755")).prelude(&script);
+    let launch = sandbox
+        .launch()
+        .tmpfs(target, &format!("{limit},mode=0755"))
+        .prelude(&script);
     let next = launch.start().success();
     let of_first = |name: &str| fs::read_to_string(sandbox.path(format!("/trace/{name}"))).unwrap();
     let (code, out, log) = (of_first("code"), of_first("out"), of_first("log"));
@@ -66,12 +69,21 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
         let expected = if target == "/etc/app" { "73\n" } else { "74\n" };
         assert_eq!(code, expected, "{what}");
         assert_eq!(out, "", "the service ran: {what}");
-        let errors: Vec<&str> = log.lines().filter(|line| line.contains(" error: ")).collect();
+        let errors: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains(" error: "))
+            .collect();
         assert_eq!(errors.len(), 2, "one reason and the summary: {what}");
-        assert!(errors[0].contains(FULL) && errors[0].contains(target), "{what}");
+        assert!(
+            errors[0].contains(FULL) && errors[0].contains(target),
+            "{what}"
+        );
         assert!(errors[1].contains("state=refused"), "{what}");
         assert!(!sandbox.exists("/trace/sealed"), "there is a seal: {what}");
-        assert!(["sealed", "resumed"].contains(&next.state().as_str()), "{what}{next:?}");
+        assert!(
+            ["sealed", "resumed"].contains(&next.state().as_str()),
+            "{what}{next:?}"
+        );
     }
     assert_eq!(next.stdout, golden, "{what}");
     fitted
@@ -80,37 +92,57 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
 /// Promise 3: at whatever byte the disk is full, there is no seal, and with room the next start repairs everything.
 #[test]
 fn promise_3_a_disk_that_is_full_at_any_size_is_repaired_when_it_has_room() {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     image(&original);
     let golden = golden(&original);
     for target in ["/etc/app", "/var/lib/sealinit"] {
         let mut fitted = Vec::new();
         for size in [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128] {
-            fitted.push(start_twice(&original, target, &format!("size={size}k"), &golden));
+            fitted.push(start_twice(
+                &original,
+                target,
+                &format!("size={size}k"),
+                &golden,
+            ));
         }
         assert!(fitted.is_sorted(), "more room is never worse: {fitted:?}");
-        assert_eq!((fitted[0], fitted.last()), (false, Some(&true)), "{target}: both ends are reached");
+        assert_eq!(
+            (fitted[0], fitted.last()),
+            (false, Some(&true)),
+            "{target}: both ends are reached"
+        );
     }
 }
 
 #[test]
 fn promise_3_a_disk_without_inodes_is_repaired_when_it_has_some() {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     image(&original);
     let golden = golden(&original);
     for (target, enough) in [("/etc/app", 20), ("/var/lib/sealinit", 6)] {
         // The first is the file system's own root directory.
-        let fitted: Vec<bool> =
-            (1..=enough).map(|n| start_twice(&original, target, &format!("nr_inodes={n}"), &golden)).collect();
+        let fitted: Vec<bool> = (1..=enough)
+            .map(|n| start_twice(&original, target, &format!("nr_inodes={n}"), &golden))
+            .collect();
         assert!(fitted.is_sorted(), "more room is never worse: {fitted:?}");
-        assert_eq!((fitted[0], fitted.last()), (false, Some(&true)), "{target}: both ends are reached");
+        assert_eq!(
+            (fitted[0], fitted.last()),
+            (false, Some(&true)),
+            "{target}: both ends are reached"
+        );
     }
 }
 
 /// `--read-only` with a volume too few.
 #[test]
 fn whatever_is_read_only_is_refused_before_the_first_write() {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     let manifest = json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -128,11 +160,25 @@ fn whatever_is_read_only_is_refused_before_the_first_write() {
         "absent": ["/srv/gone/file"],
     });
     let image = |sandbox: &Sandbox| {
-        sandbox.manifest(&manifest).source("tree/a", "a").directory("/var/lib/sealinit", 0o700);
-        for directory in ["file", "deep", "mutable", "directory", "new", "given", "gone"] {
+        sandbox
+            .manifest(&manifest)
+            .source("tree/a", "a")
+            .directory("/var/lib/sealinit", 0o700);
+        for directory in [
+            "file",
+            "deep",
+            "mutable",
+            "directory",
+            "new",
+            "given",
+            "gone",
+        ] {
             sandbox.directory(format!("/srv/{directory}"), 0o755);
         }
-        sandbox.file("/srv/file/there", "old").file("/srv/given/sub/file", "").file("/srv/gone/file", "");
+        sandbox
+            .file("/srv/file/there", "old")
+            .file("/srv/given/sub/file", "")
+            .file("/srv/gone/file", "");
     };
     for (read_only, code, named) in [
         ("/srv/file", 73, "/srv/file"),
@@ -149,21 +195,37 @@ fn whatever_is_read_only_is_refused_before_the_first_write() {
     ] {
         let sandbox = original.another();
         image(&sandbox);
-        let refused = sandbox.launch().read_only(read_only).start().refused(code, named);
+        let refused = sandbox
+            .launch()
+            .read_only(read_only)
+            .start()
+            .refused(code, named);
         refused.says("Read-only file system");
-        assert_eq!(sandbox.start().success().state(), "sealed", "{read_only}: nothing had been begun");
+        assert_eq!(
+            sandbox.start().success().state(),
+            "sealed",
+            "{read_only}: nothing had been begun"
+        );
     }
 }
 
 /// A read-only file system in which there is nothing to do is no obstacle.
 #[test]
 fn what_is_absent_already_may_be_read_only() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["cat", CONF]);
     manifest["absent"] = json!(["/srv/gone", "/srv/no/such/directory/file"]);
-    sandbox.one_file(&[]).manifest(&manifest).directory("/srv", 0o755);
+    sandbox
+        .one_file(&[])
+        .manifest(&manifest)
+        .directory("/srv", 0o755);
     for state in ["sealed", "verified"] {
-        assert_eq!(sandbox.launch().read_only("/srv").start().success().state(), state);
+        assert_eq!(
+            sandbox.launch().read_only("/srv").start().success().state(),
+            state
+        );
     }
 }
 
@@ -172,20 +234,33 @@ fn what_is_absent_already_may_be_read_only() {
 fn a_destination_that_is_a_mount_point_is_refused_before_the_first_write() {
     for at in [CONF, "/etc/app/default.conf"] {
         for proc in [true, false] {
-            let Some(sandbox) = Sandbox::new() else { return };
+            let Some(sandbox) = Sandbox::new() else {
+                return;
+            };
             let mut manifest = one_file(&["true"]);
             manifest["absent"] = json!(["/etc/app/default.conf"]);
-            sandbox.one_file(&[]).manifest(&manifest).file(at, "").file("/srv/mounted", "mounted");
+            sandbox
+                .one_file(&[])
+                .manifest(&manifest)
+                .file(at, "")
+                .file("/srv/mounted", "mounted");
             let launch = sandbox.launch().mount("none", "/srv/mounted", at, "bind");
             if proc {
                 launch.start().refused(73, at).says("mount point");
             } else {
                 // Without /proc nobody can say what is mounted, but the kernel still says no.
-                launch.without_proc().start().failed(73, at).says("mount point");
+                launch
+                    .without_proc()
+                    .start()
+                    .failed(73, at)
+                    .says("mount point");
                 assert!(!sandbox.exists(SEAL));
             }
             assert_eq!(sandbox.read("/srv/mounted"), "mounted");
-            assert_eq!(sandbox.start().success().state(), if proc { "sealed" } else { "resumed" });
+            assert_eq!(
+                sandbox.start().success().state(),
+                if proc { "sealed" } else { "resumed" }
+            );
         }
     }
 }
@@ -193,7 +268,9 @@ fn a_destination_that_is_a_mount_point_is_refused_before_the_first_write() {
 /// A volume for the service, or for its configuration as a whole, is what a directory of the manifest is for.
 #[test]
 fn a_directory_that_is_a_mount_point_is_taken_over() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -207,9 +284,17 @@ fn a_directory_that_is_a_mount_point_is_taken_over() {
         .directory("/volumes/data", 0o777)
         .file("/volumes/app/extra", "");
     for state in ["sealed", "verified"] {
-        let launch = sandbox.launch().mount("none", "/volumes/data", "/srv/data", "bind");
-        let ran = launch.mount("none", "/volumes/app", "/etc/app", "bind").start().success();
-        assert_eq!((ran.state().as_str(), ran.stdout.as_str()), (state, "1000 750\n0 550\na\n"));
+        let launch = sandbox
+            .launch()
+            .mount("none", "/volumes/data", "/srv/data", "bind");
+        let ran = launch
+            .mount("none", "/volumes/app", "/etc/app", "bind")
+            .start()
+            .success();
+        assert_eq!(
+            (ran.state().as_str(), ran.stdout.as_str()),
+            (state, "1000 750\n0 550\na\n")
+        );
     }
     assert!(!sandbox.exists("/volumes/app/extra"));
 }
@@ -220,16 +305,37 @@ fn a_directory_that_is_a_mount_point_is_taken_over() {
 fn what_is_mounted_below_something_to_be_removed_is_never_emptied() {
     for (part, value, mounted_on) in [
         ("absent", json!(["/srv/gone"]), "/srv/gone/sub/volume"),
-        ("directories", json!([{"path": "/srv/tree", "source": "tree", "exact": true}]), "/srv/tree/volume"),
-        ("directories", json!([{"path": "/srv/tree", "source": "tree", "exact": true}]), "/srv/tree/extra/volume"),
+        (
+            "directories",
+            json!([{"path": "/srv/tree", "source": "tree", "exact": true}]),
+            "/srv/tree/volume",
+        ),
+        (
+            "directories",
+            json!([{"path": "/srv/tree", "source": "tree", "exact": true}]),
+            "/srv/tree/extra/volume",
+        ),
     ] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(&["true"]);
         manifest[part] = value;
-        sandbox.one_file(&[]).manifest(&manifest).source("tree/a", "a");
-        sandbox.directory(mounted_on, 0o755).file("/srv/mounted/data", "data");
-        let start = sandbox.launch().mount("none", "/srv/mounted", mounted_on, "bind").start();
-        assert!(sandbox.exists("/srv/mounted/data"), "a volume was emptied: {part} {mounted_on}");
+        sandbox
+            .one_file(&[])
+            .manifest(&manifest)
+            .source("tree/a", "a");
+        sandbox
+            .directory(mounted_on, 0o755)
+            .file("/srv/mounted/data", "data");
+        let start = sandbox
+            .launch()
+            .mount("none", "/srv/mounted", mounted_on, "bind")
+            .start();
+        assert!(
+            sandbox.exists("/srv/mounted/data"),
+            "a volume was emptied: {part} {mounted_on}"
+        );
         start.refused(73, mounted_on).says("mount point");
         assert_eq!(sandbox.start().success().state(), "sealed");
     }

@@ -59,8 +59,20 @@ impl Random {
 /// What must be at a path.
 #[derive(Clone, Debug, PartialEq)]
 enum Expected {
-    File { mode: u32, uid: u32, gid: u32, hash: String, mutable: bool, secret: bool },
-    Directory { mode: u32, uid: u32, gid: u32, exact: bool },
+    File {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        hash: String,
+        mutable: bool,
+        secret: bool,
+    },
+    Directory {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        exact: bool,
+    },
     Absent,
 }
 
@@ -95,9 +107,25 @@ const VICTIM: &str = "/srv/victim";
 const FILE_MODES: [u32; 6] = [0o400, 0o440, 0o444, 0o550, 0o640, 0o755];
 const DIRECTORY_MODES: [u32; 4] = [0o500, 0o550, 0o750, 0o755];
 const OWNERS: [(&str, u32); 2] = [("root", 0), ("other", OTHER)];
-const GROUPS: [(&str, u32); 4] = [("root", 0), ("app", APP), ("other", OTHER), ("certs", CERTS)];
+const GROUPS: [(&str, u32); 4] = [
+    ("root", 0),
+    ("app", APP),
+    ("other", OTHER),
+    ("certs", CERTS),
+];
 /// For destinations, which are written in JSON.
-const NAMES: [&str; 10] = ["a", "b b", "größe", "new\nline", "-rf", "a-b", "a.b", "..x", "\"quoted\\", "\u{1b}[31m"];
+const NAMES: [&str; 10] = [
+    "a",
+    "b b",
+    "größe",
+    "new\nline",
+    "-rf",
+    "a-b",
+    "a.b",
+    "..x",
+    "\"quoted\\",
+    "\u{1b}[31m",
+];
 
 impl Case {
     fn new(seed: u64) -> Self {
@@ -111,12 +139,23 @@ impl Case {
             free: BTreeSet::new(),
             refusal: None,
         };
-        let counts = [random.below(5), random.below(3), random.below(3), random.below(3)];
+        let counts = [
+            random.below(5),
+            random.below(3),
+            random.below(3),
+            random.below(3),
+        ];
         case.manifest["files"] = (0..counts[0]).map(|n| case.file(&mut random, n)).collect();
-        let copied: Vec<Value> = (0..counts[1]).map(|n| case.copied_directory(&mut random, n)).collect();
-        let own: Vec<Value> = (0..counts[2]).map(|n| case.own_directory(&mut random, n)).collect();
+        let copied: Vec<Value> = (0..counts[1])
+            .map(|n| case.copied_directory(&mut random, n))
+            .collect();
+        let own: Vec<Value> = (0..counts[2])
+            .map(|n| case.own_directory(&mut random, n))
+            .collect();
         case.manifest["directories"] = copied.into_iter().chain(own).collect();
-        case.manifest["absent"] = (0..counts[3]).map(|n| case.absent(&mut random, n)).collect();
+        case.manifest["absent"] = (0..counts[3])
+            .map(|n| case.absent(&mut random, n))
+            .collect();
         if random.one_in(12) && case.refusal.is_none() {
             case.spoil(&mut random);
         }
@@ -134,12 +173,26 @@ impl Case {
         if random.one_in(2) {
             let (name, id) = random.pick(&OWNERS);
             uid = *id;
-            entry.insert("owner".into(), if random.one_in(2) { json!(name) } else { json!(id) });
+            entry.insert(
+                "owner".into(),
+                if random.one_in(2) {
+                    json!(name)
+                } else {
+                    json!(id)
+                },
+            );
         }
         if random.one_in(2) {
             let (name, id) = random.pick(&GROUPS);
             gid = *id;
-            entry.insert("group".into(), if random.one_in(2) { json!(name) } else { json!(id) });
+            entry.insert(
+                "group".into(),
+                if random.one_in(2) {
+                    json!(name)
+                } else {
+                    json!(id)
+                },
+            );
         }
         if random.one_in(2) {
             mode = *random.pick(modes);
@@ -187,7 +240,14 @@ impl Case {
         match content {
             Some(content) => {
                 self.plant(random, &dest);
-                let expected = Expected::File { mode, uid, gid, hash: hash(content), mutable, secret };
+                let expected = Expected::File {
+                    mode,
+                    uid,
+                    gid,
+                    hash: hash(content),
+                    mutable,
+                    secret,
+                };
                 self.expected.insert(dest, expected);
             }
             // Nothing is said about a mutable file that is optional and missing.
@@ -203,9 +263,10 @@ impl Case {
     /// What an earlier life may have left at a file's destination.
     fn plant(&mut self, random: &mut Random, dest: &Path) {
         let plant = match random.below(12) {
-            0 | 1 => {
-                Plant::File { mode: *random.pick(&[0o600, 0o644, 0o777, 0o4755]), uid: *random.pick(&[0, APP, OTHER]) }
-            }
+            0 | 1 => Plant::File {
+                mode: *random.pick(&[0o600, 0o644, 0o777, 0o4755]),
+                uid: *random.pick(&[0, APP, OTHER]),
+            },
             2 => Plant::LinkToVictim,
             3 => Plant::HardLinkToVictim,
             4 => Plant::DanglingLink,
@@ -233,10 +294,16 @@ impl Case {
         entry.insert("file_mode".into(), json!(format!("{file_mode:04o}")));
         let exact = random.one_in(2);
         entry.insert("exact".into(), json!(exact));
-        let directory = Expected::Directory { mode, uid, gid, exact };
+        let directory = Expected::Directory {
+            mode,
+            uid,
+            gid,
+            exact,
+        };
         self.expected.insert(path.clone(), directory.clone());
         // An empty source directory has to be there, too.
-        self.sources.insert(format!("{source}/first").into(), b"first".to_vec());
+        self.sources
+            .insert(format!("{source}/first").into(), b"first".to_vec());
         let mut files = vec![(PathBuf::from("first"), b"first".to_vec())];
         for m in 0..random.below(6) {
             let mut below = PathBuf::new();
@@ -248,19 +315,32 @@ impl Case {
             name.extend(m.to_string().bytes());
             below.push(OsStr::from_bytes(&name));
             let content = random.content();
-            self.sources.insert(Path::new(&source).join(&below).into_os_string(), content.clone());
+            self.sources.insert(
+                Path::new(&source).join(&below).into_os_string(),
+                content.clone(),
+            );
             files.push((below, content));
         }
         for (below, content) in files {
             let dest = path.join(&below);
-            for parent in dest.ancestors().skip(1).take_while(|parent| *parent != path) {
+            for parent in dest
+                .ancestors()
+                .skip(1)
+                .take_while(|parent| *parent != path)
+            {
                 self.expected.insert(parent.to_owned(), directory.clone());
             }
             if random.one_in(4) {
                 self.plant(random, &dest);
             }
-            let expected =
-                Expected::File { mode: file_mode, uid, gid, hash: hash(content), mutable: false, secret: false };
+            let expected = Expected::File {
+                mode: file_mode,
+                uid,
+                gid,
+                hash: hash(content),
+                mutable: false,
+                secret: false,
+            };
             self.expected.insert(dest, expected);
         }
         match random.below(4) {
@@ -271,7 +351,13 @@ impl Case {
                     self.free.insert(path.join("extra"));
                 }
             }
-            1 => self.plants.push((path.clone(), Plant::Directory { mode: 0o700, uid: *random.pick(&[0, APP]) })),
+            1 => self.plants.push((
+                path.clone(),
+                Plant::Directory {
+                    mode: 0o700,
+                    uid: *random.pick(&[0, APP]),
+                },
+            )),
             _ => {}
         }
         Value::Object(entry)
@@ -281,7 +367,15 @@ impl Case {
         let path = PathBuf::from(format!("/var/own/{}{n}", random.pick(&NAMES)));
         let mode = *random.pick(&DIRECTORY_MODES);
         let recursive = random.one_in(3);
-        self.expected.insert(path.clone(), Expected::Directory { mode, uid: APP, gid: APP, exact: false });
+        self.expected.insert(
+            path.clone(),
+            Expected::Directory {
+                mode,
+                uid: APP,
+                gid: APP,
+                exact: false,
+            },
+        );
         if random.one_in(2) {
             self.plants.push((path.clone(), Plant::FullDirectory));
             if recursive {
@@ -305,14 +399,23 @@ impl Case {
 
     /// Something for which it must be refused.
     fn spoil(&mut self, random: &mut Random) {
-        let sealed = |expected: &Expected| !matches!(expected, Expected::Absent | Expected::File { mutable: true, .. });
+        let sealed = |expected: &Expected| {
+            !matches!(
+                expected,
+                Expected::Absent | Expected::File { mutable: true, .. }
+            )
+        };
         let files: Vec<PathBuf> = (self.expected.iter())
             .filter(|(path, expected)| {
-                matches!(expected, Expected::File { .. }) && sealed(expected) && !path.starts_with("/etc/copied")
+                matches!(expected, Expected::File { .. })
+                    && sealed(expected)
+                    && !path.starts_with("/etc/copied")
             })
             .map(|(path, _)| path.clone())
             .collect();
-        let Some(path) = (!files.is_empty()).then(|| random.pick(&files).clone()) else { return };
+        let Some(path) = (!files.is_empty()).then(|| random.pick(&files).clone()) else {
+            return;
+        };
         self.plants.retain(|(planted, _)| *planted != path);
         match random.below(3) {
             0 => {
@@ -320,11 +423,29 @@ impl Case {
                 self.refusal = Some("it is a directory");
             }
             1 => {
-                self.plants.insert(0, (path.parent().unwrap().to_owned(), Plant::Directory { mode: 0o755, uid: APP }));
+                self.plants.insert(
+                    0,
+                    (
+                        path.parent().unwrap().to_owned(),
+                        Plant::Directory {
+                            mode: 0o755,
+                            uid: APP,
+                        },
+                    ),
+                );
                 self.refusal = Some("chown it to root");
             }
             _ => {
-                self.plants.insert(0, (path.parent().unwrap().to_owned(), Plant::Directory { mode: 0o777, uid: 0 }));
+                self.plants.insert(
+                    0,
+                    (
+                        path.parent().unwrap().to_owned(),
+                        Plant::Directory {
+                            mode: 0o777,
+                            uid: 0,
+                        },
+                    ),
+                );
                 self.refusal = Some("chown it to root");
             }
         }
@@ -350,24 +471,34 @@ impl Case {
                 // Two entries may share a parent, but nothing else.
                 _ if sandbox.exists(path) => {}
                 Plant::File { mode, uid } => {
-                    sandbox.file(path, "the image's").owner(path, uid, uid).mode(path, mode);
+                    sandbox
+                        .file(path, "the image's")
+                        .owner(path, uid, uid)
+                        .mode(path, mode);
                 }
                 Plant::LinkToVictim => {
                     sandbox.symlink(path, VICTIM);
                 }
-                Plant::HardLinkToVictim => fs::hard_link(sandbox.path(VICTIM), sandbox.path(path)).unwrap(),
+                Plant::HardLinkToVictim => {
+                    fs::hard_link(sandbox.path(VICTIM), sandbox.path(path)).unwrap()
+                }
                 Plant::DanglingLink => {
                     sandbox.symlink(path, "/no/such/file");
                 }
                 Plant::Fifo => {
-                    let made = std::process::Command::new("mkfifo").arg("--").arg(sandbox.path(path)).status();
+                    let made = std::process::Command::new("mkfifo")
+                        .arg("--")
+                        .arg(sandbox.path(path))
+                        .status();
                     assert!(made.unwrap().success());
                 }
                 Plant::Directory { mode, uid } => {
                     sandbox.directory(path, mode).owner(path, uid, uid);
                 }
                 Plant::FullDirectory => {
-                    sandbox.file(path.join("sub/file"), "the image's").symlink(path.join("link"), VICTIM);
+                    sandbox
+                        .file(path.join("sub/file"), "the image's")
+                        .symlink(path.join("link"), VICTIM);
                 }
             }
         }
@@ -382,13 +513,19 @@ impl Drop for Naming {
     fn drop(&mut self) {
         if thread::panicking() {
             use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "the failed case is GENERATED_SEED={}", self.0);
+            let _ = writeln!(
+                std::io::stderr(),
+                "the failed case is GENERATED_SEED={}",
+                self.0
+            );
         }
     }
 }
 
 fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|value| value.parse().expect("a number"))
+    env::var(name)
+        .ok()
+        .map(|value| value.parse().expect("a number"))
 }
 
 /// The numbers of the cases to be run.
@@ -404,7 +541,11 @@ fn shown(path: &Path) -> String {
     let mut shown = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c == '\'' || c == '"' { shown.push(c) } else { shown.extend(c.escape_debug()) }
+            if c == '\'' || c == '"' {
+                shown.push(c)
+            } else {
+                shown.extend(c.escape_debug())
+            }
         }
         shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
@@ -415,9 +556,12 @@ fn shown(path: &Path) -> String {
 /// Files that an earlier container's service left where a mutable one is declared: data, which is kept.
 fn data<'c>(case: &'c Case, sandbox: &Sandbox) -> BTreeMap<&'c PathBuf, String> {
     let is_data = |(path, expected): (&'c PathBuf, &Expected)| match expected {
-        Expected::File { mutable: true, uid, .. } if *uid != 0 && sandbox.exists(path) => {
+        Expected::File {
+            mutable: true, uid, ..
+        } if *uid != 0 && sandbox.exists(path) => {
             let object = sandbox.object(path);
-            let owned = object.starts_with("file ") && object.split(' ').nth(2)?.starts_with(&format!("{uid}:"));
+            let owned = object.starts_with("file ")
+                && object.split(' ').nth(2)?.starts_with(&format!("{uid}:"));
             owned.then_some((path, object))
         }
         _ => None,
@@ -434,8 +578,16 @@ fn assert_as_declared(case: &Case, data: &BTreeMap<&PathBuf, String>, sandbox: &
                 assert!(!sandbox.exists(path), "{} is to be absent", shown(path));
                 continue;
             }
-            Expected::File { mode, uid, gid, hash, .. } => format!("file {mode:04o} {uid}:{gid} {hash}"),
-            Expected::Directory { mode, uid, gid, .. } => format!("directory {mode:04o} {uid}:{gid}"),
+            Expected::File {
+                mode,
+                uid,
+                gid,
+                hash,
+                ..
+            } => format!("file {mode:04o} {uid}:{gid} {hash}"),
+            Expected::Directory { mode, uid, gid, .. } => {
+                format!("directory {mode:04o} {uid}:{gid}")
+            }
         };
         assert_eq!(sandbox.object(path), expected, "{}", shown(path));
     }
@@ -446,14 +598,24 @@ fn assert_nothing_else(case: &Case, before: &Tree, after: &Tree) {
     let paths: BTreeSet<&PathBuf> = before.0.keys().chain(after.0.keys()).collect();
     for path in paths {
         let declared = case.expected.contains_key(path) || path.starts_with("/var/lib/sealinit");
-        if declared || case.free.iter().any(|free| path.starts_with(free)) || before.0.get(path) == after.0.get(path) {
+        if declared
+            || case.free.iter().any(|free| path.starts_with(free))
+            || before.0.get(path) == after.0.get(path)
+        {
             continue;
         }
         let made_for_another = !before.0.contains_key(path)
             && case.expected.keys().any(|dest| dest.starts_with(path))
-            && after.0.get(path).is_some_and(|object| object.to_string() == "directory 0755 0:0");
+            && after
+                .0
+                .get(path)
+                .is_some_and(|object| object.to_string() == "directory 0755 0:0");
         let (was, is) = (before.0.get(path), after.0.get(path));
-        assert!(made_for_another, "{} was changed: {was:?} to {is:?}", shown(path));
+        assert!(
+            made_for_another,
+            "{} was changed: {was:?} to {is:?}",
+            shown(path)
+        );
     }
 }
 
@@ -468,7 +630,11 @@ type Undo = Box<dyn FnOnce(&Sandbox)>;
 
 fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tampering> {
     let sealed = |expected: &&Expected| !matches!(expected, Expected::File { mutable: true, .. });
-    let entries: Vec<(&PathBuf, &Expected)> = case.expected.iter().filter(|(_, expected)| sealed(expected)).collect();
+    let entries: Vec<(&PathBuf, &Expected)> = case
+        .expected
+        .iter()
+        .filter(|(_, expected)| sealed(expected))
+        .collect();
     if entries.is_empty() {
         return None;
     }
@@ -484,7 +650,10 @@ fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tamperi
                 return None;
             }
             fs::write(&host, "").unwrap();
-            ("type", Box::new(move |_| fs::remove_file(host_again).unwrap()))
+            (
+                "type",
+                Box::new(move |_| fs::remove_file(host_again).unwrap()),
+            )
         }
         Expected::Directory { exact: true, .. } if random.one_in(2) => {
             let extra = path.join("one name more");
@@ -495,7 +664,11 @@ fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tamperi
                 std::os::unix::fs::symlink("/", &extra_host).unwrap();
             }
             let undo = Box::new(move |_: &Sandbox| fs::remove_file(extra_host).unwrap());
-            return Some(Tampering { path: extra, attribute: "extra", undo });
+            return Some(Tampering {
+                path: extra,
+                attribute: "extra",
+                undo,
+            });
         }
         Expected::File { mode, uid, gid, .. } | Expected::Directory { mode, uid, gid, .. } => {
             let (mode, uid, gid) = (*mode, *uid, *gid);
@@ -504,7 +677,11 @@ fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tamperi
             match random.below(if is_file { 6 } else { 4 }) {
                 0 => {
                     // A bit that takes nothing from us and opens nothing to others.
-                    let other = if mode & 0o001 == 0 { mode | 0o001 } else { mode & !0o001 };
+                    let other = if mode & 0o001 == 0 {
+                        mode | 0o001
+                    } else {
+                        mode & !0o001
+                    };
                     fs::set_permissions(&host, fs::Permissions::from_mode(other)).unwrap();
                     let undo = move |sandbox: &Sandbox| {
                         sandbox.mode(&path_again, mode);
@@ -558,12 +735,19 @@ fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tamperi
                         (_, length) => other[random.below(length)] ^= 1,
                     }
                     fs::write(&host, other).unwrap();
-                    ("content", Box::new(move |_| fs::write(host_again, original).unwrap()))
+                    (
+                        "content",
+                        Box::new(move |_| fs::write(host_again, original).unwrap()),
+                    )
                 }
             }
         }
     };
-    Some(Tampering { path, attribute, undo })
+    Some(Tampering {
+        path,
+        attribute,
+        undo,
+    })
 }
 
 /// Manifest and sources, by their digest.
@@ -573,10 +757,24 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
     let sandbox = case.sandbox(original);
     let before = sandbox.tree();
     let data = data(case, &sandbox);
-    let digest = sandbox.launch().subcommand(["digest"]).start().code(0).stdout.trim().to_owned();
-    let same = digests.lock().unwrap().insert(digest.clone(), (case.manifest.clone(), case.sources.clone()));
+    let digest = sandbox
+        .launch()
+        .subcommand(["digest"])
+        .start()
+        .code(0)
+        .stdout
+        .trim()
+        .to_owned();
+    let same = digests.lock().unwrap().insert(
+        digest.clone(),
+        (case.manifest.clone(), case.sources.clone()),
+    );
     if let Some(same) = same {
-        assert_eq!(same, (case.manifest.clone(), case.sources.clone()), "two states have the digest {digest}");
+        assert_eq!(
+            same,
+            (case.manifest.clone(), case.sources.clone()),
+            "two states have the digest {digest}"
+        );
     }
     if let Some(reason) = case.refusal {
         let start = sandbox.start();
@@ -587,7 +785,10 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
     }
 
     let first = sandbox.start().success();
-    assert_eq!((first.state().as_str(), first.stdout.as_str()), ("sealed", "ran\n"));
+    assert_eq!(
+        (first.state().as_str(), first.stdout.as_str()),
+        ("sealed", "ran\n")
+    );
     assert_eq!(first.summarised("digest"), digest);
     let after = sandbox.tree();
     assert_as_declared(case, &data, &sandbox);
@@ -601,19 +802,39 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
 
     let mut random = Random::new(case.seed ^ 0x5EA1);
     for _ in 0..3 {
-        let Some(Tampering { path, attribute, undo }) = tamper(&mut random, case, &sandbox) else { break };
+        let Some(Tampering {
+            path,
+            attribute,
+            undo,
+        }) = tamper(&mut random, case, &sandbox)
+        else {
+            break;
+        };
         let refused = sandbox.start().refused(80, &shown(&path));
-        let line = |error: &str| error.contains(&shown(&path)) && error.contains(&format!("attribute={attribute} "));
-        assert!(refused.errors().iter().any(|error| line(error)), "{attribute} of {}\n{refused:?}", shown(&path));
+        let line = |error: &str| {
+            error.contains(&shown(&path)) && error.contains(&format!("attribute={attribute} "))
+        };
+        assert!(
+            refused.errors().iter().any(|error| line(error)),
+            "{attribute} of {}\n{refused:?}",
+            shown(&path)
+        );
         undo(&sandbox);
-        assert_eq!(sandbox.start().success().state(), "verified", "{attribute} of {} was put back", shown(&path));
+        assert_eq!(
+            sandbox.start().success().state(),
+            "verified",
+            "{attribute} of {} was put back",
+            shown(&path)
+        );
     }
 }
 
 /// Plan, installation and verification agree with each other and with a second opinion; a change is always found, and named.
 #[test]
 fn what_is_declared_is_installed_and_verified_and_every_change_is_found() {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     let digests = Mutex::default();
     let seeds = seeds(250);
     for_each(&seeds, |seed| {
@@ -622,7 +843,10 @@ fn what_is_declared_is_installed_and_verified_and_every_change_is_found() {
     });
     let (inputs, digests) = (seeds.len(), digests.into_inner().unwrap().len());
     // Two generated cases can be the same, but hardly ever are.
-    assert!(digests * 10 >= inputs * 9, "{inputs} cases have {digests} digests");
+    assert!(
+        digests * 10 >= inputs * 9,
+        "{inputs} cases have {digests} digests"
+    );
 }
 
 /// A generator that never makes what it is there for would pass.
@@ -630,27 +854,47 @@ fn what_is_declared_is_installed_and_verified_and_every_change_is_found() {
 fn the_generator_makes_something_of_everything() {
     let cases: Vec<Case> = (0..250).map(Case::new).collect();
     let refused = cases.iter().filter(|case| case.refusal.is_some()).count();
-    assert!((5..60).contains(&refused), "{refused} cases are to be refused");
-    let count =
-        |of: fn(&Expected) -> bool| cases.iter().flat_map(|case| case.expected.values()).filter(|e| of(e)).count();
+    assert!(
+        (5..60).contains(&refused),
+        "{refused} cases are to be refused"
+    );
+    let count = |of: fn(&Expected) -> bool| {
+        cases
+            .iter()
+            .flat_map(|case| case.expected.values())
+            .filter(|e| of(e))
+            .count()
+    };
     assert!(count(|e| matches!(e, Expected::Absent)) > 50);
     assert!(count(|e| matches!(e, Expected::Directory { exact: true, .. })) > 50);
     assert!(count(|e| matches!(e, Expected::File { mutable: true, .. })) > 20);
     assert!(count(|e| matches!(e, Expected::File { secret: true, .. })) > 20);
-    let plants: BTreeSet<String> =
-        cases.iter().flat_map(|case| &case.plants).map(|(_, plant)| format!("{plant:?}")).collect();
+    let plants: BTreeSet<String> = cases
+        .iter()
+        .flat_map(|case| &case.plants)
+        .map(|(_, plant)| format!("{plant:?}"))
+        .collect();
     assert!(plants.len() > 15, "{plants:?}");
 }
 
 /// The digest covers every byte, every name and every absence: the nearest neighbours of a configuration have others.
 #[test]
 fn the_digest_of_every_neighbour_is_another() {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     for_each(&seeds(40), |seed| {
         let _naming = Naming(*seed);
         let case = Case::new(*seed);
         let sandbox = case.sandbox(&original);
-        let digest = || sandbox.launch().subcommand(["digest"]).start().code(0).stdout;
+        let digest = || {
+            sandbox
+                .launch()
+                .subcommand(["digest"])
+                .start()
+                .code(0)
+                .stdout
+        };
         let original = digest();
         for (name, content) in &case.sources {
             let path = Path::new("/etc/sealinit").join(name);
@@ -669,7 +913,11 @@ fn the_digest_of_every_neighbour_is_another() {
                 assert_ne!(digest(), original, "another name for {name:?}");
                 fs::rename(&renamed, &host).unwrap();
             }
-            assert_eq!(digest(), original, "nothing but the content of {name:?} counts");
+            assert_eq!(
+                digest(),
+                original,
+                "nothing but the content of {name:?} counts"
+            );
         }
         let mut manifest = case.manifest.clone();
         manifest["x-note"] = json!("");

@@ -14,7 +14,11 @@ const MANY: usize = 24;
 
 /// Long and short in turn.
 fn size(index: usize) -> usize {
-    if index.is_multiple_of(4) { 100 } else { (1 << 20) - index }
+    if index.is_multiple_of(4) {
+        100
+    } else {
+        (1 << 20) - index
+    }
 }
 
 fn content(index: usize) -> Vec<u8> {
@@ -53,7 +57,10 @@ fn sources(sandbox: &Sandbox, count: usize) {
 
 /// Another byte in the middle, the size unchanged.
 fn change(sandbox: &Sandbox, path: &str) {
-    let file = File::options().write(true).open(sandbox.path(path)).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(sandbox.path(path))
+        .unwrap();
     let middle = file.metadata().unwrap().len() / 2;
     file.write_all_at(b"!", middle).unwrap();
 }
@@ -69,19 +76,29 @@ fn surroundings(launch: Launch<'_>) -> [(&'static str, Launch<'_>); 3] {
 
 #[test]
 fn many_large_files_are_sealed_and_verified_everywhere_alike() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sources(&sandbox, MANY);
-    let digests =
-        surroundings(sandbox.launch().subcommand(["digest"])).map(|(_, launch)| launch.start().code(0).stdout);
+    let digests = surroundings(sandbox.launch().subcommand(["digest"]))
+        .map(|(_, launch)| launch.start().code(0).stdout);
     assert_eq!([&digests[0]; 3], digests.each_ref());
     for (name, launch) in surroundings(sandbox.launch()) {
         for state in ["sealed", "verified"] {
             let start = launch.clone().start().success();
             assert_eq!(start.state(), state, "{name}");
-            assert_eq!(format!("{}\n", start.summarised("digest")), digests[0], "{name}");
+            assert_eq!(
+                format!("{}\n", start.summarised("digest")),
+                digests[0],
+                "{name}"
+            );
         }
         for index in 0..MANY {
-            assert_eq!(sandbox.object(dest(index)), format!("file 0440 0:{APP} {}", hash(content(index))), "{name}");
+            assert_eq!(
+                sandbox.object(dest(index)),
+                format!("file 0440 0:{APP} {}", hash(content(index))),
+                "{name}"
+            );
         }
         sandbox.remove("/etc/app").remove("/var/lib/sealinit");
     }
@@ -89,21 +106,34 @@ fn many_large_files_are_sealed_and_verified_everywhere_alike() {
 
 #[test]
 fn what_drifted_among_many_large_files_is_told_in_the_order_of_the_files() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sources(&sandbox, MANY);
     let _ = sandbox.start().success();
     for index in [3, 4, 14, 15] {
         change(&sandbox, &dest(index));
     }
-    sandbox.mode(dest(3), 0o640).mode(dest(7), 0o640).mode(dest(22), 0o640).remove(dest(8)).file(dest(21), "shorter");
-    for (name, launch) in surroundings(sandbox.launch().subcommand(["verify", "--format", "json"])) {
+    sandbox
+        .mode(dest(3), 0o640)
+        .mode(dest(7), 0o640)
+        .mode(dest(22), 0o640)
+        .remove(dest(8))
+        .file(dest(21), "shorter");
+    for (name, launch) in surroundings(sandbox.launch().subcommand(["verify", "--format", "json"]))
+    {
         let outcome = launch.start().code(1);
         let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
         let drifts: Vec<_> = report["differences"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|drift| (drift["path"].as_str().unwrap(), drift["attribute"].as_str().unwrap()))
+            .map(|drift| {
+                (
+                    drift["path"].as_str().unwrap(),
+                    drift["attribute"].as_str().unwrap(),
+                )
+            })
             .collect();
         assert_eq!(
             drifts,
@@ -121,56 +151,102 @@ fn what_drifted_among_many_large_files_is_told_in_the_order_of_the_files() {
             "{name}"
         );
     }
-    sandbox.start().refused(80, "path=/etc/app/f15 attribute=content");
+    sandbox
+        .start()
+        .refused(80, "path=/etc/app/f15 attribute=content");
 }
 
 #[test]
 fn what_is_wrong_with_many_large_sources_is_told_in_their_order() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sources(&sandbox, MANY);
     for index in [1, 4, 11] {
         change(&sandbox, &format!("/etc/sealinit/files/f{index:02}"));
     }
-    sandbox.remove("/etc/sealinit/files/f02").remove("/etc/sealinit/files/f10");
+    sandbox
+        .remove("/etc/sealinit/files/f02")
+        .remove("/etc/sealinit/files/f10");
     // Two that the manifest names, too; long and short.
-    sandbox.source("tree/f05", content(5)).source("tree/f08", "").fifo("/etc/sealinit/tree/f13a");
+    sandbox
+        .source("tree/f05", content(5))
+        .source("tree/f08", "")
+        .fifo("/etc/sealinit/tree/f13a");
     for (name, launch) in surroundings(sandbox.launch()) {
         let start = launch.start().refused(66, "f13a");
         let errors = start.errors();
-        let named: Vec<_> =
-            errors.iter().map(|error| error.split("/etc/sealinit/").nth(1).unwrap().get(..9).unwrap()).collect();
-        let expected =
-            ["files/f01", "files/f02", "files/f04", "files/f10", "files/f11", "tree/f05:", "tree/f08:", "tree/f13a"];
+        let named: Vec<_> = errors
+            .iter()
+            .map(|error| {
+                error
+                    .split("/etc/sealinit/")
+                    .nth(1)
+                    .unwrap()
+                    .get(..9)
+                    .unwrap()
+            })
+            .collect();
+        let expected = [
+            "files/f01",
+            "files/f02",
+            "files/f04",
+            "files/f10",
+            "files/f11",
+            "tree/f05:",
+            "tree/f08:",
+            "tree/f13a",
+        ];
         assert_eq!(named, expected, "{name}\n{errors:#?}");
     }
 }
 
 #[test]
 fn who_may_make_no_thread_verifies_all_the_same() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sources(&sandbox, MANY);
     let mut manifest = manifest(MANY);
     manifest["service"].as_object_mut().unwrap().remove("user");
-    sandbox.manifest(&manifest).directory("/etc/app", 0o755).owner("/etc/app", APP, APP);
-    sandbox.directory("/var/lib/sealinit", 0o700).owner("/var/lib/sealinit", APP, APP);
+    sandbox
+        .manifest(&manifest)
+        .directory("/etc/app", 0o755)
+        .owner("/etc/app", APP, APP);
+    sandbox
+        .directory("/var/lib/sealinit", 0o700)
+        .owner("/var/lib/sealinit", APP, APP);
     let limited = || sandbox.launch().user(APP, APP).prelude("ulimit -u 1");
     for state in ["sealed", "verified"] {
         assert_eq!(limited().start().success().state(), state);
     }
     change(&sandbox, &dest(15));
-    limited().start().refused(80, "path=/etc/app/f15 attribute=content");
+    limited()
+        .start()
+        .refused(80, "path=/etc/app/f15 attribute=content");
 }
 
 /// How many threads beside the first `digest` makes, of which root keeps an account.
 fn threads(sandbox: &Sandbox, wrapper: &[&str]) -> usize {
     let launch = sandbox.launch().subcommand(["digest"]).wrapper(wrapper);
-    let _ = strace(launch, &["-f", "-e", "trace=clone,clone3", "-o", "/run/calls"]).start().code(0);
-    sandbox.read("/run/calls").lines().filter(|line| line.contains("CLONE_THREAD")).count()
+    let _ = strace(
+        launch,
+        &["-f", "-e", "trace=clone,clone3", "-o", "/run/calls"],
+    )
+    .start()
+    .code(0);
+    sandbox
+        .read("/run/calls")
+        .lines()
+        .filter(|line| line.contains("CLONE_THREAD"))
+        .count()
 }
 
 #[test]
 fn threads_are_made_only_for_more_than_eight_mebibytes_and_on_more_than_one_core() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     sources(&sandbox, 10);
     assert_eq!(threads(&sandbox, &[]), 0, "for less");
     let sandbox = sandbox.another();

@@ -15,13 +15,19 @@ const VICTIM: &str = "/srv/victim";
 /// An image with something worth overwriting in it.
 fn with_victim() -> Option<Sandbox> {
     let sandbox = Sandbox::new()?;
-    sandbox.one_file(&["cat", CONF]).file(VICTIM, "victim").mode(VICTIM, 0o600);
+    sandbox
+        .one_file(&["cat", CONF])
+        .file(VICTIM, "victim")
+        .mode(VICTIM, 0o600);
     Some(sandbox)
 }
 
 #[track_caller]
 fn victim_is_unharmed(sandbox: &Sandbox) {
-    assert_eq!(sandbox.object(VICTIM), format!("file 0600 0:0 {}", hash("victim")));
+    assert_eq!(
+        sandbox.object(VICTIM),
+        format!("file 0600 0:0 {}", hash("victim"))
+    );
 }
 
 #[test]
@@ -29,7 +35,10 @@ fn a_link_at_the_destination_is_replaced_and_not_followed() {
     let Some(sandbox) = with_victim() else { return };
     for target in [VICTIM, "../../srv/victim", "/no/such/file", "app.conf"] {
         let sandbox = sandbox.another();
-        sandbox.one_file(&["cat", CONF]).file(VICTIM, "victim").mode(VICTIM, 0o600);
+        sandbox
+            .one_file(&["cat", CONF])
+            .file(VICTIM, "victim")
+            .mode(VICTIM, 0o600);
         sandbox.directory("/etc/app", 0o755).symlink(CONF, target);
         assert_eq!(sandbox.start().success().stdout, CONTENT);
         assert!(sandbox.object(CONF).starts_with("file 0440 "));
@@ -51,7 +60,9 @@ fn a_pipe_or_socket_at_the_destination_is_replaced() {
     sandbox.directory("/etc/app", 0o755).fifo(CONF);
     assert_eq!(sandbox.start().success().stdout, CONTENT);
     let sandbox = sandbox.another();
-    sandbox.one_file(&["cat", CONF]).directory("/etc/app", 0o755);
+    sandbox
+        .one_file(&["cat", CONF])
+        .directory("/etc/app", 0o755);
     drop(UnixListener::bind(sandbox.path(CONF)).unwrap());
     assert_eq!(sandbox.start().success().stdout, CONTENT);
 }
@@ -61,7 +72,10 @@ fn a_pipe_or_socket_at_the_destination_is_replaced() {
 fn a_directory_at_the_destination_of_a_file_is_refused() {
     let Some(sandbox) = with_victim() else { return };
     sandbox.file("/etc/app/app.conf/data", "data");
-    sandbox.start().refused(73, CONF).says("remove the directory");
+    sandbox
+        .start()
+        .refused(73, CONF)
+        .says("remove the directory");
 }
 
 #[test]
@@ -73,7 +87,10 @@ fn a_file_where_a_directory_is_needed_is_refused() {
 
 #[test]
 fn something_else_at_the_destination_of_a_directory_is_refused() {
-    for directory in [json!({"path": "/srv/data"}), json!({"path": "/srv/data", "source": "tree"})] {
+    for directory in [
+        json!({"path": "/srv/data"}),
+        json!({"path": "/srv/data", "source": "tree"}),
+    ] {
         let Some(sandbox) = with_victim() else { return };
         let mut manifest = one_file(&["true"]);
         manifest["directories"] = json!([directory]);
@@ -86,7 +103,11 @@ fn something_else_at_the_destination_of_a_directory_is_refused() {
         sandbox.start().refused(73, "/srv/data");
 
         let sandbox = sandbox.another();
-        sandbox.one_file(&[]).manifest(&manifest).source("tree/a", "").file("/srv/data", "a file");
+        sandbox
+            .one_file(&[])
+            .manifest(&manifest)
+            .source("tree/a", "")
+            .file("/srv/data", "a file");
         sandbox.start().refused(73, "/srv/data");
     }
 }
@@ -118,17 +139,25 @@ fn promise_2_a_directory_on_the_way_that_others_can_change_is_refused() {
 fn a_link_on_the_way_is_followed_only_where_root_alone_could_have_put_it() {
     let Some(sandbox) = with_victim() else { return };
     // As /var/run is a link in most images.
-    sandbox.directory("/srv/real", 0o755).symlink("/etc/app", "/srv/real");
+    sandbox
+        .directory("/srv/real", 0o755)
+        .symlink("/etc/app", "/srv/real");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
     assert_eq!(sandbox.read("/srv/real/app.conf"), CONTENT);
     assert_eq!(sandbox.start().success().state(), "verified");
 
     let Some(sandbox) = with_victim() else { return };
-    sandbox.directory("/srv/real", 0o755).symlink("/etc/app", "/srv/real").owner("/etc/app", APP, APP);
+    sandbox
+        .directory("/srv/real", 0o755)
+        .symlink("/etc/app", "/srv/real")
+        .owner("/etc/app", APP, APP);
     sandbox.start().refused(73, "/etc/app");
 
     let Some(sandbox) = with_victim() else { return };
-    sandbox.directory("/srv/real", 0o755).owner("/srv/real", APP, APP).symlink("/etc/app", "/srv/real");
+    sandbox
+        .directory("/srv/real", 0o755)
+        .owner("/srv/real", APP, APP)
+        .symlink("/etc/app", "/srv/real");
     sandbox.start().refused(73, "/srv/real");
 
     let Some(sandbox) = with_victim() else { return };
@@ -137,7 +166,9 @@ fn a_link_on_the_way_is_followed_only_where_root_alone_could_have_put_it() {
 
     let Some(sandbox) = with_victim() else { return };
     // Out of the root and back into it: nothing is above a root.
-    sandbox.directory("/srv/real", 0o755).symlink("/etc/app", "../../../../../../srv/real");
+    sandbox
+        .directory("/srv/real", 0o755)
+        .symlink("/etc/app", "../../../../../../srv/real");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
     assert_eq!(sandbox.read("/srv/real/app.conf"), CONTENT);
 }
@@ -146,7 +177,9 @@ fn a_link_on_the_way_is_followed_only_where_root_alone_could_have_put_it() {
 #[test]
 fn two_destinations_that_are_one_file_are_refused() {
     let Some(sandbox) = with_victim() else { return };
-    sandbox.directory("/srv/real", 0o755).symlink("/etc/app", "/srv/real");
+    sandbox
+        .directory("/srv/real", 0o755)
+        .symlink("/etc/app", "/srv/real");
     let mut manifest = one_file(&["true"]);
     manifest["files"] = json!([
         {"content": "one", "dest": "/etc/app/app.conf"},
@@ -162,7 +195,10 @@ fn temporaries_of_an_earlier_life_are_replaced_and_not_followed() {
     let Some(sandbox) = with_victim() else { return };
     let temporary = {
         let sandbox = sandbox.another();
-        sandbox.one_file(&["true"]).directory("/etc/app", 0o755).source("app.conf", "x".repeat(128 << 10));
+        sandbox
+            .one_file(&["true"])
+            .directory("/etc/app", 0o755)
+            .source("app.conf", "x".repeat(128 << 10));
         if !crate::sandbox::has_program("strace") {
             crate::sandbox::skip("needs strace");
             return;
@@ -182,7 +218,11 @@ fn temporaries_of_an_earlier_life_are_replaced_and_not_followed() {
             ])
             .output();
         let left = sandbox.temporaries();
-        assert_eq!(left.len(), 1, "a first start that was killed before its first rename leaves one temporary");
+        assert_eq!(
+            left.len(),
+            1,
+            "a first start that was killed before its first rename leaves one temporary"
+        );
         left[0].clone()
     };
     let plants: [fn(&Sandbox, &Path); 4] = [
@@ -213,7 +253,9 @@ fn temporaries_of_an_earlier_life_are_replaced_and_not_followed() {
 
 #[test]
 fn odd_names_are_installed_verified_and_escaped() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let names: Vec<Vec<u8>> = [
         &b"with space"[..],
         b"new\nline",
@@ -232,18 +274,28 @@ fn odd_names_are_installed_verified_and_escaped() {
     .chain([vec![b'n'; 255]])
     .collect();
     for name in &names {
-        sandbox.file(Path::new("/etc/sealinit/tree").join(OsStr::from_bytes(name)), name);
+        sandbox.file(
+            Path::new("/etc/sealinit/tree").join(OsStr::from_bytes(name)),
+            name,
+        );
     }
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
         "directories": [{"path": "/etc/app", "source": "tree", "exact": true}],
     }));
-    let first = sandbox.launch().args(["--log-level", "debug"]).start().success();
+    let first = sandbox
+        .launch()
+        .args(["--log-level", "debug"])
+        .start()
+        .success();
     assert!(!first.stderr.contains('\u{1b}'), "{first:?}");
     for name in &names {
         let path = Path::new("/etc/app").join(OsStr::from_bytes(name));
-        assert_eq!(sandbox.object(path), format!("file 0440 0:{APP} {}", hash(name)));
+        assert_eq!(
+            sandbox.object(path),
+            format!("file 0440 0:{APP} {}", hash(name))
+        );
     }
     assert_eq!(sandbox.start().success().state(), "verified");
     for name in &names {
@@ -258,7 +310,10 @@ fn recursive_refuses_a_hard_link_that_could_be_to_anything() {
     let Some(sandbox) = with_victim() else { return };
     let mut manifest = one_file(&["true"]);
     manifest["directories"] = json!([{"path": "/srv/data", "recursive": true}]);
-    sandbox.manifest(&manifest).file("/srv/data/sub/file", "").hard_link("/srv/data/sub/link", VICTIM);
+    sandbox
+        .manifest(&manifest)
+        .file("/srv/data/sub/file", "")
+        .hard_link("/srv/data/sub/link", VICTIM);
     sandbox.start().refused(73, "/srv/data/sub/link");
     victim_is_unharmed(&sandbox);
 }
@@ -290,7 +345,10 @@ fn a_seal_that_cannot_be_believed_is_refused() {
     ] {
         sandbox.file(SEAL, content);
         let refused = sandbox.start().refused(81, SEAL);
-        assert!(refused.errors()[0].contains("recreate the container"), "{what}: {refused:?}");
+        assert!(
+            refused.errors()[0].contains("recreate the container"),
+            "{what}: {refused:?}"
+        );
     }
     sandbox.file(SEAL, b"\xff\xfe");
     sandbox.start().refused(81, SEAL);
@@ -328,11 +386,17 @@ fn promise_2_a_seal_that_the_service_could_have_written_is_refused() {
     sandbox.start().refused(81, SEAL);
     sandbox.owner(SEAL, 0, 0).mode(SEAL, 0o602);
     sandbox.start().refused(81, SEAL);
-    sandbox.mode(SEAL, 0o400).owner("/var/lib/sealinit", APP, APP);
+    sandbox
+        .mode(SEAL, 0o400)
+        .owner("/var/lib/sealinit", APP, APP);
     sandbox.start().refused(81, "/var/lib/sealinit");
-    sandbox.owner("/var/lib/sealinit", 0, 0).mode("/var/lib/sealinit", 0o777);
+    sandbox
+        .owner("/var/lib/sealinit", 0, 0)
+        .mode("/var/lib/sealinit", 0o777);
     sandbox.start().refused(81, "/var/lib/sealinit");
-    sandbox.mode("/var/lib/sealinit", 0o700).owner("/var/lib", OTHER, OTHER);
+    sandbox
+        .mode("/var/lib/sealinit", 0o700)
+        .owner("/var/lib", OTHER, OTHER);
     sandbox.start().refused(81, "/var/lib");
     sandbox.owner("/var/lib", 0, 0);
     assert_eq!(sandbox.start().success().state(), "verified");
@@ -356,32 +420,44 @@ fn forge(sandbox: &Sandbox, edit: impl FnOnce(&mut Value)) {
 #[test]
 fn promise_4_a_forged_seal_cannot_make_the_service_root() {
     for user in [json!("app"), json!(APP)] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(&["cat", "/proc/self/status"]);
         manifest["service"]["user"] = user.clone();
         sandbox.one_file(&[]).manifest(&manifest);
         let digest = sandbox.start().success().summarised("digest");
         forge(&sandbox, |record| {
             let text = serde_json::to_string(record).unwrap();
-            let text = text.replace("\"uid\":1000", "\"uid\":0").replace("\"app\":1000", "\"app\":0");
+            let text = text
+                .replace("\"uid\":1000", "\"uid\":0")
+                .replace("\"app\":1000", "\"app\":0");
             *record = serde_json::from_str(&text).unwrap();
         });
         sandbox.start().refused(81, SEAL);
-        sandbox.launch().args(["--pin", &digest]).start().refused(81, SEAL);
+        sandbox
+            .launch()
+            .args(["--pin", &digest])
+            .start()
+            .refused(81, SEAL);
     }
 }
 
 /// An id that stands in the manifest as a number needs no resolving, so the seal cannot say another.
 #[test]
 fn a_forged_seal_cannot_contradict_the_ids_of_its_manifest() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["cat", "/proc/self/status"]);
     manifest["service"]["user"] = json!(APP);
     manifest["service"]["group"] = json!(APP);
     sandbox.one_file(&[]).manifest(&manifest);
     let _ = sandbox.start().success();
     forge(&sandbox, |record| {
-        let text = serde_json::to_string(record).unwrap().replace("\"uid\":1000", "\"uid\":1001");
+        let text = serde_json::to_string(record)
+            .unwrap()
+            .replace("\"uid\":1000", "\"uid\":1001");
         *record = serde_json::from_str(&text).unwrap();
     });
     sandbox.start().refused(81, SEAL);
@@ -401,12 +477,19 @@ fn a_forged_seal_cannot_leave_out_what_its_manifest_declares() {
 #[test]
 fn a_state_directory_that_others_can_change_is_refused_at_the_first_start() {
     for (what, uid, mode) in [("the service's", APP, 0o700), ("another's", OTHER, 0o755)] {
-        let Some(sandbox) = Sandbox::new() else { return };
-        sandbox.one_file(&["true"]).directory("/var/lib/sealinit", mode).owner("/var/lib/sealinit", uid, uid);
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
+        sandbox
+            .one_file(&["true"])
+            .directory("/var/lib/sealinit", mode)
+            .owner("/var/lib/sealinit", uid, uid);
         let refused = sandbox.start().refused(74, "/var/lib/sealinit");
         assert!(refused.errors()[0].contains("chown"), "{what}: {refused:?}");
     }
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]).mode("/var/lib", 0o777);
     sandbox.start().refused(74, "/var/lib");
 }
@@ -414,45 +497,72 @@ fn a_state_directory_that_others_can_change_is_refused_at_the_first_start() {
 /// As a tmpfs is mounted by an engine that is told nothing else.
 #[test]
 fn a_state_directory_of_roots_is_closed_to_others() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).directory("/var/lib/sealinit", 0o1777);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .directory("/var/lib/sealinit", 0o1777);
     let _ = sandbox.start().success();
     assert_eq!(sandbox.object("/var/lib/sealinit"), "directory 0700 0:0");
 }
 
 #[test]
 fn a_state_directory_that_is_none_is_refused() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]).file("/var/lib/sealinit", "");
     sandbox.start().refused(74, "/var/lib/sealinit");
-    sandbox.remove("/var/lib/sealinit").symlink("/var/lib/sealinit", "nowhere");
+    sandbox
+        .remove("/var/lib/sealinit")
+        .symlink("/var/lib/sealinit", "nowhere");
     sandbox.start().refused(74, "/var/lib/");
 }
 
 #[test]
 fn a_journal_that_cannot_be_read_is_that_of_another_configuration() {
     for content in ["", "garbage", "{\"version\":2,\"digest\":\"sha256:00\"}"] {
-        let Some(sandbox) = Sandbox::new() else { return };
-        sandbox.one_file(&["true"]).directory("/var/lib/sealinit", 0o700).file(JOURNAL, content);
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
+        sandbox
+            .one_file(&["true"])
+            .directory("/var/lib/sealinit", 0o700)
+            .file(JOURNAL, content);
         sandbox.start().refused(83, "/var/lib/sealinit");
     }
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).directory("/var/lib/sealinit", 0o700).fifo(JOURNAL);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .directory("/var/lib/sealinit", 0o700)
+        .fifo(JOURNAL);
     sandbox.start().refused(83, "/var/lib/sealinit");
 }
 
 #[test]
 fn accounts_that_are_no_regular_files_or_oversized_are_refused_and_no_hang() {
     for file in ["/etc/passwd", "/etc/group"] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(&["true"]);
         manifest["service"]["group"] = json!("app");
-        sandbox.one_file(&[]).manifest(&manifest).remove(file).fifo(file);
+        sandbox
+            .one_file(&[])
+            .manifest(&manifest)
+            .remove(file)
+            .fifo(file);
         sandbox.start().refused(67, file);
         sandbox.remove(file).directory(file, 0o755);
         sandbox.start().refused(67, file);
         sandbox.remove(file).file(file, "");
-        fs::File::create(sandbox.path(file)).unwrap().set_len(20 << 20).unwrap();
+        fs::File::create(sandbox.path(file))
+            .unwrap()
+            .set_len(20 << 20)
+            .unwrap();
         sandbox.start().refused(67, file);
         sandbox.remove(file).symlink(file, file);
         sandbox.start().refused(67, file);
@@ -462,7 +572,9 @@ fn accounts_that_are_no_regular_files_or_oversized_are_refused_and_no_hang() {
 /// As in images whose `/etc` is generated.
 #[test]
 fn accounts_behind_a_link_of_roots_are_read() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["id", "-u"]);
     fs::rename(sandbox.path("/etc/passwd"), sandbox.path("/var/passwd")).unwrap();
     sandbox.symlink("/etc/passwd", "../var/passwd");
@@ -480,22 +592,36 @@ fn lines_of_accounts_that_are_not_sound_are_nobodys() {
         "app:x:4294967295:0::/:",
         "app:x",
     ] {
-        let Some(sandbox) = Sandbox::new() else { return };
-        sandbox.one_file(&["id", "-u"]).file("/etc/passwd", format!("root:x:0:0::/root:/bin/sh\n{line}\n"));
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
+        sandbox.one_file(&["id", "-u"]).file(
+            "/etc/passwd",
+            format!("root:x:0:0::/root:/bin/sh\n{line}\n"),
+        );
         sandbox.start().refused(67, "\"app\"");
     }
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox
-        .one_file(&["id", "-u"])
-        .file("/etc/passwd", b"broken\xff\n\n#\napp:x:1000:1000::/:/bin/sh\napp:x:0:0::/:/bin/sh\n");
-    assert_eq!(sandbox.start().success().stdout, "1000\n", "the first sound line wins");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox.one_file(&["id", "-u"]).file(
+        "/etc/passwd",
+        b"broken\xff\n\n#\napp:x:1000:1000::/:/bin/sh\napp:x:0:0::/:/bin/sh\n",
+    );
+    assert_eq!(
+        sandbox.start().success().stdout,
+        "1000\n",
+        "the first sound line wins"
+    );
 }
 
 /// Promise 3, a full disk: no seal, and the next start repairs everything.
 #[test]
 fn promise_3_a_full_disk_leaves_no_seal_and_the_next_start_repairs_it() {
     for options in ["size=64k,mode=0755", "nr_inodes=3,mode=0755"] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         sandbox
             .source("tree/a", "x".repeat(50 << 10))
             .source("tree/b", "x".repeat(50 << 10))
@@ -506,27 +632,44 @@ fn promise_3_a_full_disk_leaves_no_seal_and_the_next_start_repairs_it() {
                 "service": {"user": "app", "command": ["ls", "/etc/app"]},
                 "directories": [{"path": "/etc/app", "source": "tree"}],
             }));
-        let failed = sandbox.launch().tmpfs("/etc/app", options).start().failed(73, "/etc/app/");
+        let failed = sandbox
+            .launch()
+            .tmpfs("/etc/app", options)
+            .start()
+            .failed(73, "/etc/app/");
         failed.says("No space left on device");
         assert!(!sandbox.exists(SEAL));
         let repaired = sandbox.start().success();
-        assert_eq!((repaired.state().as_str(), repaired.stdout.as_str()), ("resumed", "a\nb\nc\n"));
+        assert_eq!(
+            (repaired.state().as_str(), repaired.stdout.as_str()),
+            ("resumed", "a\nb\nc\n")
+        );
     }
 }
 
 #[test]
 fn promise_3_a_full_state_directory_leaves_no_seal() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["cat", CONF]).directory("/var/lib/sealinit", 0o700);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["cat", CONF])
+        .directory("/var/lib/sealinit", 0o700);
     let small = "nr_inodes=1,mode=0700";
-    sandbox.launch().tmpfs("/var/lib/sealinit", small).start().failed(74, "/var/lib/sealinit");
+    sandbox
+        .launch()
+        .tmpfs("/var/lib/sealinit", small)
+        .start()
+        .failed(74, "/var/lib/sealinit");
     assert!(!sandbox.exists(SEAL));
     let _ = sandbox.start().success();
 }
 
 #[test]
 fn a_read_only_file_system_is_refused_before_anything_is_written() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.directory("/etc/app", 0o755).manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["cat", CONF]},
@@ -535,10 +678,18 @@ fn a_read_only_file_system_is_refused_before_anything_is_written() {
             {"content": "x", "dest": CONF},
         ],
     }));
-    let refused = sandbox.launch().read_only("/etc/app").start().refused(73, CONF);
+    let refused = sandbox
+        .launch()
+        .read_only("/etc/app")
+        .start()
+        .refused(73, CONF);
     refused.says("Read-only file system");
     sandbox.directory("/var/lib/sealinit", 0o700);
-    let refused = sandbox.launch().read_only("/var/lib/sealinit").start().refused(74, "/var/lib/sealinit");
+    let refused = sandbox
+        .launch()
+        .read_only("/var/lib/sealinit")
+        .start()
+        .refused(74, "/var/lib/sealinit");
     refused.says("Read-only file system");
     let _ = sandbox.start().success();
 }
@@ -547,14 +698,27 @@ fn a_read_only_file_system_is_refused_before_anything_is_written() {
 #[test]
 fn a_later_start_needs_nothing_writable() {
     let Some(sandbox) = sealed() else { return };
-    let later = sandbox.launch().read_only("/etc").read_only("/var").start().success();
-    assert_eq!((later.state().as_str(), later.stdout.as_str()), ("verified", CONTENT));
+    let later = sandbox
+        .launch()
+        .read_only("/etc")
+        .read_only("/var")
+        .start()
+        .success();
+    assert_eq!(
+        (later.state().as_str(), later.stdout.as_str()),
+        ("verified", CONTENT)
+    );
 }
 
 #[test]
 fn a_destination_that_is_a_mount_point_is_refused_with_the_way_out() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).file(CONF, "").file("/srv/mounted", "mounted");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .file(CONF, "")
+        .file("/srv/mounted", "mounted");
     let launch = sandbox.launch().mount("none", "/srv/mounted", CONF, "bind");
     launch.start().refused(73, CONF).says("mount point");
     assert_eq!(sandbox.read("/srv/mounted"), "mounted");
@@ -567,12 +731,23 @@ fn a_mount_point_that_would_have_to_be_removed_is_refused_before_anything_is_wri
         json!({"absent": ["/etc/app"]}),
         json!({"absent": ["/etc/app/sub"]}),
     ] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(&["true"]);
         manifest["files"] = json!([{"content": "first in order", "dest": "/etc/aaa"}]);
-        manifest.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        sandbox.manifest(&manifest).source("tree/a", "").file("/etc/app/sub/mounted", "").file("/srv/file", "x");
-        let launch = sandbox.launch().mount("none", "/srv/file", "/etc/app/sub/mounted", "bind");
+        manifest
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        sandbox
+            .manifest(&manifest)
+            .source("tree/a", "")
+            .file("/etc/app/sub/mounted", "")
+            .file("/srv/file", "x");
+        let launch = sandbox
+            .launch()
+            .mount("none", "/srv/file", "/etc/app/sub/mounted", "bind");
         launch.start().refused(73, "mount point");
     }
 }
@@ -580,8 +755,12 @@ fn a_mount_point_that_would_have_to_be_removed_is_refused_before_anything_is_wri
 /// `docker exec` of a second one while the first is at work.
 #[test]
 fn a_second_sealinit_at_the_same_time_is_refused() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["echo", "ran"]).directory("/var/lib/sealinit", 0o700);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["echo", "ran"])
+        .directory("/var/lib/sealinit", 0o700);
     let busy = || sandbox.launch().wrapper(["flock", "/var/lib/sealinit"]);
     busy().start().refused(74, "another sealinit");
     let _ = sandbox.start().success();
@@ -591,7 +770,9 @@ fn a_second_sealinit_at_the_same_time_is_refused() {
 
 #[test]
 fn a_source_that_is_its_own_destination_is_installed_in_place() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["cat", CONF]);
     manifest["files"][0]["source"] = json!(CONF);
     sandbox.manifest(&manifest).file(CONF, CONTENT);
@@ -605,7 +786,10 @@ fn a_manifest_that_is_swapped_for_a_directory_or_link_is_only_a_changed_one() {
     let Some(sandbox) = sealed() else { return };
     sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);
     let start = sandbox.start().success();
-    assert_eq!((start.state().as_str(), start.stdout.as_str()), ("verified", CONTENT));
+    assert_eq!(
+        (start.state().as_str(), start.stdout.as_str()),
+        ("verified", CONTENT)
+    );
     sandbox.remove(MANIFEST).symlink(MANIFEST, "manifest.json");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
 }

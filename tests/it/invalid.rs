@@ -9,8 +9,12 @@ use crate::sandbox::{APP, CONF, CONTENT, MANIFEST, OTHER, SEAL, Sandbox, one_fil
 /// reported, each with its place: `$.path: message`.
 #[track_caller]
 fn problems(marked: &str, expected: &[&str]) {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.source("app.conf", CONTENT).directory("/etc/sealinit/tree", 0o755);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .source("app.conf", CONTENT)
+        .directory("/etc/sealinit/tree", 0o755);
     problems_in(&sandbox, marked, expected);
 }
 
@@ -22,7 +26,11 @@ fn problems_in(sandbox: &Sandbox, marked: &str, expected: &[&str]) {
             places.push((line + 1, text[..offset].chars().count() - nth + 1));
         }
     }
-    assert_eq!(places.len(), expected.len(), "the test must mark each place once");
+    assert_eq!(
+        places.len(),
+        expected.len(),
+        "the test must mark each place once"
+    );
     sandbox.file(MANIFEST, marked.replace('▸', ""));
     let refused = sandbox.start().refused(78, "");
     let expected: Vec<_> = places
@@ -35,7 +43,9 @@ fn problems_in(sandbox: &Sandbox, marked: &str, expected: &[&str]) {
 
 /// A manifest around these members of its one file.
 fn file(members: &str) -> String {
-    format!(r#"{{"version": 1, "service": {{"user": "app", "command": ["true"]}}, "files": [{{{members}}}]}}"#)
+    format!(
+        r#"{{"version": 1, "service": {{"user": "app", "command": ["true"]}}, "files": [{{{members}}}]}}"#
+    )
 }
 
 /// A manifest around these members of its service, which has no others.
@@ -45,12 +55,16 @@ fn service(members: &str) -> String {
 
 /// A manifest around these members of its one directory.
 fn directory(members: &str) -> String {
-    format!(r#"{{"version": 1, "service": {{"user": "app", "command": ["true"]}}, "directories": [{{{members}}}]}}"#)
+    format!(
+        r#"{{"version": 1, "service": {{"user": "app", "command": ["true"]}}, "directories": [{{{members}}}]}}"#
+    )
 }
 
 #[test]
 fn every_problem_is_reported_at_once_with_line_column_and_path() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let text = "\
 {
   \"version\": 1,
@@ -81,33 +95,49 @@ fn every_problem_is_reported_at_once_with_line_column_and_path() {
 
 #[test]
 fn a_manifest_that_is_missing() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let refused = sandbox.start().refused(78, MANIFEST);
     assert_eq!(refused.errors().len(), 1, "{refused:?}");
 }
 
 #[test]
 fn a_manifest_that_is_no_regular_file_is_no_hang() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.fifo(MANIFEST);
     sandbox.start().refused(78, "a FIFO");
     sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);
     sandbox.start().refused(78, "a directory");
     sandbox.remove(MANIFEST).file(MANIFEST, "");
-    sandbox.launch().bind_host("/dev/zero", MANIFEST).start().refused(78, "a device");
+    sandbox
+        .launch()
+        .bind_host("/dev/zero", MANIFEST)
+        .start()
+        .refused(78, "a device");
     sandbox.remove(MANIFEST).symlink(MANIFEST, "manifest.json");
     sandbox.start().refused(78, MANIFEST);
 }
 
 #[test]
 fn a_manifest_that_is_empty() {
-    problems("▸", &["$: not JSON: EOF while parsing a value; the file is empty"]);
-    problems("  \n▸\t", &["$: not JSON: EOF while parsing a value; the file is empty"]);
+    problems(
+        "▸",
+        &["$: not JSON: EOF while parsing a value; the file is empty"],
+    );
+    problems(
+        "  \n▸\t",
+        &["$: not JSON: EOF while parsing a value; the file is empty"],
+    );
 }
 
 #[test]
 fn a_manifest_that_is_truncated_anywhere() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let whole = serde_json::to_string(&one_file(&["true"])).unwrap();
     sandbox.source("app.conf", CONTENT);
     for length in (1..whole.len()).step_by(7).chain([whole.len() - 1]) {
@@ -120,22 +150,38 @@ fn a_manifest_that_is_truncated_anywhere() {
 #[test]
 fn a_manifest_that_is_not_json() {
     problems("▸# comment\n{}", &["$: not JSON: expected value"]);
-    problems("{\"version\": 1} ▸{}", &["$: not JSON: trailing characters"]);
-    problems("▸\u{feff}{}", &["$: not JSON: expected value; remove the byte order mark"]);
+    problems(
+        "{\"version\": 1} ▸{}",
+        &["$: not JSON: trailing characters"],
+    );
+    problems(
+        "▸\u{feff}{}",
+        &["$: not JSON: expected value; remove the byte order mark"],
+    );
 }
 
 #[test]
 fn a_manifest_with_a_comma_too_many() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    for text in ["{\"version\": 1,}", "{\"version\": 1, \"absent\": [\"/a\",]}"] {
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    for text in [
+        "{\"version\": 1,}",
+        "{\"version\": 1, \"absent\": [\"/a\",]}",
+    ] {
         sandbox.file(MANIFEST, text);
-        sandbox.start().refused(78, "not JSON").says("remove the comma");
+        sandbox
+            .start()
+            .refused(78, "not JSON")
+            .says("remove the comma");
     }
 }
 
 #[test]
 fn a_manifest_that_is_not_utf_8() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.file(MANIFEST, b"{\n  \"versi\xf6n\": 1\n}");
     let refused = sandbox.start().refused(78, "");
     assert_eq!(
@@ -146,7 +192,9 @@ fn a_manifest_that_is_not_utf_8() {
 
 #[test]
 fn a_manifest_that_is_oversized() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut text = serde_json::to_vec(&one_file(&["true"])).unwrap();
     text.resize(64 << 20, b' ');
     sandbox.file(MANIFEST, text).source("app.conf", CONTENT);
@@ -156,8 +204,13 @@ fn a_manifest_that_is_oversized() {
 
 #[test]
 fn a_manifest_that_is_nested_too_deeply() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.file(MANIFEST, format!("{{\"version\": 1, \"x-deep\": {}", "[".repeat(100_000)));
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox.file(
+        MANIFEST,
+        format!("{{\"version\": 1, \"x-deep\": {}", "[".repeat(100_000)),
+    );
     sandbox.start().refused(78, "not JSON");
 }
 
@@ -170,16 +223,24 @@ fn a_document_of_another_type() {
 
 #[test]
 fn missing_keys() {
-    problems("▸▸{}", &["$: missing key \"version\"", "$: missing key \"service\""]);
+    problems(
+        "▸▸{}",
+        &["$: missing key \"version\"", "$: missing key \"service\""],
+    );
     problems(
         r#"{"version": 1, "service": ▸{"command": ["true"]}}"#,
         &["$.service: missing key \"user\"; only a start without root can do without it"],
     );
     problems(
-        &file("▸\"content\": \"x\"").replace("▸\"content\"", "\"content\"").replace("[{", "[▸{"),
+        &file("▸\"content\": \"x\"")
+            .replace("▸\"content\"", "\"content\"")
+            .replace("[{", "[▸{"),
         &["$.files[0]: missing key \"dest\""],
     );
-    problems(&directory("\"mode\": \"0750\"").replace("[{", "[▸{"), &["$.directories[0]: missing key \"path\""]);
+    problems(
+        &directory("\"mode\": \"0750\"").replace("[{", "[▸{"),
+        &["$.directories[0]: missing key \"path\""],
+    );
 }
 
 #[test]
@@ -190,7 +251,9 @@ fn unknown_keys_with_the_nearest_known_one() {
     );
     problems(
         &service(r#""user": "app", "no_new_privilege": ▸true"#),
-        &["$.service.no_new_privilege: unknown key \"no_new_privilege\"; did you mean \"no_new_privileges\"?"],
+        &[
+            "$.service.no_new_privilege: unknown key \"no_new_privilege\"; did you mean \"no_new_privileges\"?",
+        ],
     );
     problems(
         &file(r#""content": "", "dst": ▸"/a", "dest": "/b""#),
@@ -211,7 +274,9 @@ fn unknown_keys_with_the_nearest_known_one() {
 
 #[test]
 fn a_key_or_value_cannot_write_to_the_terminal() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let odd = r"a\nsealinit: info: state=sealed\u001b[2J";
     for text in [
         format!(r#"{{"version": 1, "service": {{"user": "app"}}, "{odd}": 1}}"#),
@@ -223,11 +288,19 @@ fn a_key_or_value_cannot_write_to_the_terminal() {
         format!(r#"{{"version": 1, "service": {{"user": "app", "working_dir": "{odd}"}}}}"#),
         format!(r#"{{"version": 1, "service": {{"user": "app"}}, "on_drift": "{odd}"}}"#),
         format!(r#"{{"version": 1, "service": {{"user": "app"}}, "absent": ["{odd}"]}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app"}}, "absent": ["/{odd}", "/{odd}"]}}"#),
-        service(&format!(r#""user": "app", "supervise": true, "signals": {{"rewrite": {{"{odd}": null}}}}"#)),
-        service(&format!(r#""user": "app", "supervise": true, "signals": {{"target": "{odd}"}}"#)),
+        format!(
+            r#"{{"version": 1, "service": {{"user": "app"}}, "absent": ["/{odd}", "/{odd}"]}}"#
+        ),
+        service(&format!(
+            r#""user": "app", "supervise": true, "signals": {{"rewrite": {{"{odd}": null}}}}"#
+        )),
+        service(&format!(
+            r#""user": "app", "supervise": true, "signals": {{"target": "{odd}"}}"#
+        )),
         file(&format!(r#""source": "{odd}", "dest": "/a""#)),
-        file(&format!(r#""content": "", "dest": "/a", "sha256": "{odd}""#)),
+        file(&format!(
+            r#""content": "", "dest": "/a", "sha256": "{odd}""#
+        )),
         service(&format!(r#""user": "app", "command": ["/{odd}"]"#)),
     ] {
         sandbox.file(MANIFEST, text);
@@ -285,7 +358,9 @@ fn values_of_a_wrong_type() {
     );
     problems(
         &service(r#""user": "app", "command": ▸"true""#),
-        &["$.service.command: a command is an array of strings, such as [\"nginx\", \"-g\", \"daemon off;\"]"],
+        &[
+            "$.service.command: a command is an array of strings, such as [\"nginx\", \"-g\", \"daemon off;\"]",
+        ],
     );
     problems(
         &file(r#""content": ▸1, "dest": ▸2, "mode": ▸true, "optional": ▸"yes", "sha256": ▸null"#),
@@ -346,10 +421,23 @@ fn numeric_modes_with_what_to_write_instead() {
 
 #[test]
 fn modes_that_are_none() {
-    for mode in ["", "0999", "rw-r-----", "0o640", "06400", "-640", "+640", " 640"] {
+    for mode in [
+        "",
+        "0999",
+        "rw-r-----",
+        "0o640",
+        "06400",
+        "-640",
+        "+640",
+        " 640",
+    ] {
         problems(
-            &file(&format!(r#""content": "", "dest": "/a", "mode": ▸"{mode}""#)),
-            &[&format!("$.files[0].mode: \"{mode}\" is no mode; write one to four octal digits, such as \"0640\"")],
+            &file(&format!(
+                r#""content": "", "dest": "/a", "mode": ▸"{mode}""#
+            )),
+            &[&format!(
+                "$.files[0].mode: \"{mode}\" is no mode; write one to four octal digits, such as \"0640\""
+            )],
         );
     }
 }
@@ -364,20 +452,28 @@ fn set_id_sticky_and_world_writable_modes() {
     ] {
         let message = format!("mode {mode} has {has}; write \"{fit}\"");
         problems(
-            &file(&format!(r#""content": "", "dest": "/a", "mode": ▸"{mode}""#)),
+            &file(&format!(
+                r#""content": "", "dest": "/a", "mode": ▸"{mode}""#
+            )),
             &[&format!("$.files[0].mode: {message}")],
         );
         problems(
-            &directory(&format!(r#""path": "/a", "source": "tree", "mode": ▸"{mode}""#)),
+            &directory(&format!(
+                r#""path": "/a", "source": "tree", "mode": ▸"{mode}""#
+            )),
             &[&format!("$.directories[0].mode: {message}")],
         );
         problems(
-            &directory(&format!(r#""path": "/a", "source": "tree", "file_mode": ▸"{mode}""#)),
+            &directory(&format!(
+                r#""path": "/a", "source": "tree", "file_mode": ▸"{mode}""#
+            )),
             &[&format!("$.directories[0].file_mode: {message}")],
         );
     }
     problems(
-        &service(r#""user": "app", "umask": ▸"1777""#).replace('▸', "").replace(r#""service": {"#, r#""service": ▸{"#),
+        &service(r#""user": "app", "umask": ▸"1777""#)
+            .replace('▸', "")
+            .replace(r#""service": {"#, r#""service": ▸{"#),
         &["$.service: umask 1777 has bits other than permissions; write \"0027\" or the like"],
     );
 }
@@ -385,15 +481,23 @@ fn set_id_sticky_and_world_writable_modes() {
 #[test]
 fn names_of_digits() {
     for key in ["user", "group"] {
-        let others = if key == "user" { "" } else { r#""user": "app", "# };
+        let others = if key == "user" {
+            ""
+        } else {
+            r#""user": "app", "#
+        };
         problems(
             &service(&format!(r#"{others}"{key}": ▸"1000""#)),
-            &[&format!("$.service.{key}: \"1000\" is a string of digits; write 1000 without quotes for an id")],
+            &[&format!(
+                "$.service.{key}: \"1000\" is a string of digits; write 1000 without quotes for an id"
+            )],
         );
     }
     problems(
         &service(r#""user": "app", "supplementary_groups": ["certs", ▸"0"]"#),
-        &["$.service.supplementary_groups[1]: \"0\" is a string of digits; write 0 without quotes for an id"],
+        &[
+            "$.service.supplementary_groups[1]: \"0\" is a string of digits; write 0 without quotes for an id",
+        ],
     );
     problems(
         &file(r#""content": "", "dest": "/a", "owner": ▸"0", "group": ▸"007""#),
@@ -420,7 +524,9 @@ fn ids_that_are_none() {
 
 #[test]
 fn unknown_users_and_groups_are_all_named() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.source("app.conf", CONTENT).manifest(&json!({
         "version": 1,
         "service": {"user": "ap", "group": "nobody", "supplementary_groups": ["cert"], "command": ["true"]},
@@ -431,11 +537,36 @@ fn unknown_users_and_groups_are_all_named() {
     let errors = refused.errors();
     assert_eq!(errors.len(), 5, "{refused:?}");
     for (error, (at, name, file, hint)) in errors.iter().zip([
-        ("$.service.user", "ap", "/etc/passwd", "did you mean \"app\"?"),
-        ("$.service.group", "nobody", "/etc/group", "create it in the image"),
-        ("$.service.supplementary_groups[0]", "cert", "/etc/group", "did you mean \"certs\"?"),
-        ("$.files[0].owner", "mallory", "/etc/passwd", "create it in the image"),
-        ("$.directories[0].group", "www-data", "/etc/group", "create it in the image"),
+        (
+            "$.service.user",
+            "ap",
+            "/etc/passwd",
+            "did you mean \"app\"?",
+        ),
+        (
+            "$.service.group",
+            "nobody",
+            "/etc/group",
+            "create it in the image",
+        ),
+        (
+            "$.service.supplementary_groups[0]",
+            "cert",
+            "/etc/group",
+            "did you mean \"certs\"?",
+        ),
+        (
+            "$.files[0].owner",
+            "mallory",
+            "/etc/passwd",
+            "create it in the image",
+        ),
+        (
+            "$.directories[0].group",
+            "www-data",
+            "/etc/group",
+            "create it in the image",
+        ),
     ]) {
         for part in [at, &format!("\"{name}\""), file, hint] {
             assert!(error.contains(part), "{part} is not in {error}");
@@ -445,8 +576,13 @@ fn unknown_users_and_groups_are_all_named() {
 
 #[test]
 fn accounts_in_a_scratch_image_are_unknown_by_name_and_usable_by_id() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["cat", CONF]).remove("/etc/passwd").remove("/etc/group");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["cat", CONF])
+        .remove("/etc/passwd")
+        .remove("/etc/group");
     sandbox.start().refused(67, "/etc/passwd");
     let mut manifest = one_file(&["cat", CONF]);
     manifest["service"]["user"] = json!(APP);
@@ -464,19 +600,37 @@ fn paths_that_are_relative_or_can_be_read_in_two_ways() {
         ("etc/app.conf", "is not absolute; begin it with /"),
         ("./app.conf", "is not absolute; begin it with /"),
         ("/", "is the root directory; name something in it"),
-        ("/etc/./app.conf", "contains \".\"; write the path without it"),
-        ("/etc/../app.conf", "contains \"..\"; write the path without it"),
+        (
+            "/etc/./app.conf",
+            "contains \".\"; write the path without it",
+        ),
+        (
+            "/etc/../app.conf",
+            "contains \"..\"; write the path without it",
+        ),
         ("/etc/app/..", "contains \"..\"; write the path without it"),
-        ("/etc//app.conf", "has an empty component; write each / once and none at the end"),
-        ("/etc/app/", "has an empty component; write each / once and none at the end"),
+        (
+            "/etc//app.conf",
+            "has an empty component; write each / once and none at the end",
+        ),
+        (
+            "/etc/app/",
+            "has an empty component; write each / once and none at the end",
+        ),
         (
             "/etc/.sealinit.0123456789abcdef",
             "uses the prefix .sealinit. of sealinit's temporary files; choose another name",
         ),
     ] {
         let message = format!("\"{path}\" {why}");
-        problems(&file(&format!(r#""content": "", "dest": ▸"{path}""#)), &[&format!("$.files[0].dest: {message}")]);
-        problems(&directory(&format!(r#""path": ▸"{path}""#)), &[&format!("$.directories[0].path: {message}")]);
+        problems(
+            &file(&format!(r#""content": "", "dest": ▸"{path}""#)),
+            &[&format!("$.files[0].dest: {message}")],
+        );
+        problems(
+            &directory(&format!(r#""path": ▸"{path}""#)),
+            &[&format!("$.directories[0].path: {message}")],
+        );
         problems(
             &format!(r#"{{"version": 1, "service": {{"user": "app"}}, "absent": [▸"{path}"]}}"#),
             &[&format!("$.absent[0]: {message}")],
@@ -493,12 +647,16 @@ fn paths_that_no_system_call_would_take() {
     let long = format!("/{}", "n".repeat(256));
     problems(
         &file(&format!(r#""content": "", "dest": ▸"{long}""#)),
-        &[&format!("$.files[0].dest: \"{long}\" has a name longer than 255 bytes; shorten it")],
+        &[&format!(
+            "$.files[0].dest: \"{long}\" has a name longer than 255 bytes; shorten it"
+        )],
     );
     let deep = "/d".repeat(2048);
     problems(
         &file(&format!(r#""content": "", "dest": ▸"{deep}""#)),
-        &[&format!("$.files[0].dest: \"{deep}\" is longer than 4095 bytes; shorten it")],
+        &[&format!(
+            "$.files[0].dest: \"{deep}\" is longer than 4095 bytes; shorten it"
+        )],
     );
 }
 
@@ -535,7 +693,9 @@ fn destinations_below_what_is_no_directory() {
 
 #[test]
 fn a_destination_that_is_declared_and_found_in_a_source_directory() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.source("tree/a", "tree's").manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -548,7 +708,9 @@ fn a_destination_that_is_declared_and_found_in_a_source_directory() {
 /// What sealinit itself reads and writes is not for a manifest to replace.
 #[test]
 fn destinations_that_are_sealinits_own() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     for own in [SEAL, "/var/lib/sealinit", "/var/lib/sealinit/other"] {
         sandbox.manifest(&json!({
             "version": 1,
@@ -572,7 +734,10 @@ fn destinations_that_are_sealinits_own() {
     // What is removed must not be above it.
     sandbox.source("tree/a", "");
     for (key, value) in [
-        ("directories", json!([{"path": "/var/lib", "source": "tree", "exact": true}])),
+        (
+            "directories",
+            json!([{"path": "/var/lib", "source": "tree", "exact": true}]),
+        ),
         ("absent", json!(["/var/lib"])),
         ("absent", json!(["/var"])),
     ] {
@@ -590,14 +755,19 @@ fn content_and_source_exclude_each_other() {
         &at(r#""source": "app.conf", "content": "", "dest": "/a""#),
         &["$.files[0]: has both source and content; keep one"],
     );
-    problems(&at(r#""dest": "/a""#), &["$.files[0]: has neither source nor content; add one"]);
+    problems(
+        &at(r#""dest": "/a""#),
+        &["$.files[0]: has neither source nor content; add one"],
+    );
     problems(
         &at(r#""content": "", "dest": "/a", "optional": true"#),
         &["$.files[0]: is optional but has its content here; remove optional"],
     );
     let hash = "0".repeat(64);
     problems(
-        &at(&format!(r#""content": "", "dest": "/a", "sha256": "{hash}""#)),
+        &at(&format!(
+            r#""content": "", "dest": "/a", "sha256": "{hash}""#
+        )),
         &["$.files[0]: sha256 is for a source, and the content is here; remove sha256"],
     );
     problems(
@@ -648,7 +818,9 @@ fn services_that_cannot_be() {
     );
     problems(
         &at(r#""user": "app", "env": {"SEALINIT_PIN": ""}"#),
-        &["$.service: env: SEALINIT_PIN never reaches the service; choose a name without SEALINIT_"],
+        &[
+            "$.service: env: SEALINIT_PIN never reaches the service; choose a name without SEALINIT_",
+        ],
     );
     problems(
         &service(r#""user": "app", "working_dir": ▸"srv""#),
@@ -661,23 +833,36 @@ fn services_that_cannot_be() {
             "$.service.capabilities[1]: \"CAP_FLY\" is no capability; capabilities(7) lists them",
         ],
     );
-    problems(&service(r#""user": ▸"""#), &["$.service.user: the name is empty; write a name, or an id as a number"]);
+    problems(
+        &service(r#""user": ▸"""#),
+        &["$.service.user: the name is empty; write a name, or an id as a number"],
+    );
     problems(
         &service(r#""user": ▸"root""#),
-        &["$.service.user: the service would run as root; name another user, or add \"allow_root\": true"],
+        &[
+            "$.service.user: the service would run as root; name another user, or add \"allow_root\": true",
+        ],
     );
-    for key in ["\"signals\": {}", "\"stop_grace_seconds\": 8", "\"expected_exit\": [143]"] {
+    for key in [
+        "\"signals\": {}",
+        "\"stop_grace_seconds\": 8",
+        "\"expected_exit\": [143]",
+    ] {
         let name = key.split('"').nth(1).unwrap();
         problems(
             &at(&format!(r#""user": "app", {key}"#)),
-            &[&format!("$.service: {name} needs \"supervise\": true; add it or remove {name}")],
+            &[&format!(
+                "$.service: {name} needs \"supervise\": true; add it or remove {name}"
+            )],
         );
     }
 }
 
 #[test]
 fn a_working_directory_that_cannot_be_entered() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.file("/srv/file", "").directory("/srv/roots", 0o700);
     for directory in ["/srv/missing", "/srv/file", "/srv/roots"] {
         let mut manifest = one_file(&["true"]);
@@ -701,8 +886,12 @@ fn from_source(source: &str) -> Value {
 
 #[test]
 fn sources_that_are_missing_are_all_named() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.symlink("/etc/sealinit/dangling", "nowhere").symlink("/etc/sealinit/loop", "loop");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .symlink("/etc/sealinit/dangling", "nowhere")
+        .symlink("/etc/sealinit/loop", "loop");
     sandbox.manifest(&json!({
         "version": 1,
         "service": {"user": "app", "command": ["true"]},
@@ -724,23 +913,39 @@ fn sources_that_are_missing_are_all_named() {
         ("/etc/sealinit/loop", "/etc/app/d"),
         ("/etc/sealinit/tree", "/etc/app/tree"),
     ]) {
-        assert!(error.contains(source) && error.contains(dest), "{source} -> {dest} is not in {error}");
+        assert!(
+            error.contains(source) && error.contains(dest),
+            "{source} -> {dest} is not in {error}"
+        );
     }
 }
 
 #[test]
 fn sources_that_are_no_regular_files_are_no_hang() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.fifo("/etc/sealinit/pipe").directory("/etc/sealinit/directory", 0o755).source("device", "");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .fifo("/etc/sealinit/pipe")
+        .directory("/etc/sealinit/directory", 0o755)
+        .source("device", "");
     sandbox.symlink("/etc/sealinit/link", "pipe");
-    for (source, kind) in [("pipe", "a FIFO"), ("link", "a FIFO"), ("directory", "a directory"), ("device", "a device")]
-    {
+    for (source, kind) in [
+        ("pipe", "a FIFO"),
+        ("link", "a FIFO"),
+        ("directory", "a directory"),
+        ("device", "a device"),
+    ] {
         for optional in [false, true] {
             let mut manifest = from_source(source);
             manifest["files"][0]["optional"] = json!(optional);
             sandbox.manifest(&manifest);
-            let launch = sandbox.launch().bind_host("/dev/zero", "/etc/sealinit/device");
-            let refused = launch.start().refused(66, &format!("/etc/sealinit/{source}"));
+            let launch = sandbox
+                .launch()
+                .bind_host("/dev/zero", "/etc/sealinit/device");
+            let refused = launch
+                .start()
+                .refused(66, &format!("/etc/sealinit/{source}"));
             refused.says(kind);
         }
     }
@@ -748,7 +953,9 @@ fn sources_that_are_no_regular_files_are_no_hang() {
 
 #[test]
 fn source_directories_that_hold_what_cannot_be_copied() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .source("file", "")
         .directory("/etc/sealinit/piped", 0o755)
@@ -765,21 +972,29 @@ fn source_directories_that_hold_what_cannot_be_copied() {
         ("device", "/etc/sealinit/device/device", "a device"),
         ("looped", "/etc/sealinit/looped/up", "leads back"),
         ("dangling", "/etc/sealinit/dangling/link", ""),
-        ("ours", "/etc/sealinit/ours/.sealinit.0123456789abcdef", ".sealinit."),
+        (
+            "ours",
+            "/etc/sealinit/ours/.sealinit.0123456789abcdef",
+            ".sealinit.",
+        ),
     ] {
         sandbox.manifest(&json!({
             "version": 1,
             "service": {"user": "app", "command": ["true"]},
             "directories": [{"path": "/etc/app", "source": source}],
         }));
-        let launch = sandbox.launch().bind_host("/dev/zero", "/etc/sealinit/device/device");
+        let launch = sandbox
+            .launch()
+            .bind_host("/dev/zero", "/etc/sealinit/device/device");
         launch.start().refused(66, culprit).says(why);
     }
 }
 
 #[test]
 fn sealed_files_that_the_service_could_change() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.source("app.conf", CONTENT).source("tree/a", "");
     let manifest = |files: Value, directories: Value| {
         json!({
@@ -790,23 +1005,80 @@ fn sealed_files_that_the_service_could_change() {
         })
     };
     let source = "app.conf";
-    let (owner, group, below) = ("name another owner", "for the service's group with mode", "belong to root");
+    let (owner, group, below) = (
+        "name another owner",
+        "for the service's group with mode",
+        "belong to root",
+    );
     for (files, directories, at, remedy) in [
-        (json!([{"source": source, "dest": CONF, "owner": "app"}]), json!([]), "$.files[0]", owner),
-        (json!([{"source": source, "dest": CONF, "owner": APP}]), json!([]), "$.files[0]", owner),
-        (json!([{"source": source, "dest": CONF, "mode": "0660"}]), json!([]), "$.files[0]", group),
-        (json!([{"source": source, "dest": CONF, "mode": "0460", "group": "certs"}]), json!([]), "$.files[0]", group),
-        (json!([{"source": source, "dest": CONF}]), json!([{"path": "/etc/app"}]), "$.files[0]", below),
-        (json!([{"source": source, "dest": "/srv/a/b/c"}]), json!([{"path": "/srv/a"}]), "$.files[0]", below),
-        (json!([]), json!([{"path": "/etc/app", "source": "tree", "owner": "app"}]), "$.directories[0]", owner),
-        (json!([]), json!([{"path": "/etc/app", "source": "tree", "mode": "0770"}]), "$.directories[0]", group),
-        (json!([]), json!([{"path": "/etc/app", "source": "tree", "file_mode": "0660"}]), "$.directories[0]", group),
-        (json!([]), json!([{"path": "/srv/a"}, {"path": "/srv/a/b", "source": "tree"}]), "$.directories[1]", below),
+        (
+            json!([{"source": source, "dest": CONF, "owner": "app"}]),
+            json!([]),
+            "$.files[0]",
+            owner,
+        ),
+        (
+            json!([{"source": source, "dest": CONF, "owner": APP}]),
+            json!([]),
+            "$.files[0]",
+            owner,
+        ),
+        (
+            json!([{"source": source, "dest": CONF, "mode": "0660"}]),
+            json!([]),
+            "$.files[0]",
+            group,
+        ),
+        (
+            json!([{"source": source, "dest": CONF, "mode": "0460", "group": "certs"}]),
+            json!([]),
+            "$.files[0]",
+            group,
+        ),
+        (
+            json!([{"source": source, "dest": CONF}]),
+            json!([{"path": "/etc/app"}]),
+            "$.files[0]",
+            below,
+        ),
+        (
+            json!([{"source": source, "dest": "/srv/a/b/c"}]),
+            json!([{"path": "/srv/a"}]),
+            "$.files[0]",
+            below,
+        ),
+        (
+            json!([]),
+            json!([{"path": "/etc/app", "source": "tree", "owner": "app"}]),
+            "$.directories[0]",
+            owner,
+        ),
+        (
+            json!([]),
+            json!([{"path": "/etc/app", "source": "tree", "mode": "0770"}]),
+            "$.directories[0]",
+            group,
+        ),
+        (
+            json!([]),
+            json!([{"path": "/etc/app", "source": "tree", "file_mode": "0660"}]),
+            "$.directories[0]",
+            group,
+        ),
+        (
+            json!([]),
+            json!([{"path": "/srv/a"}, {"path": "/srv/a/b", "source": "tree"}]),
+            "$.directories[1]",
+            below,
+        ),
     ] {
         sandbox.manifest(&manifest(files, directories));
         sandbox.start().refused(78, at).says(remedy);
     }
     // A group that the service is not in may write.
-    sandbox.manifest(&manifest(json!([{"source": source, "dest": CONF, "mode": "0660", "group": OTHER}]), json!([])));
+    sandbox.manifest(&manifest(
+        json!([{"source": source, "dest": CONF, "mode": "0660", "group": OTHER}]),
+        json!([]),
+    ));
     assert_eq!(sandbox.start().success().summarised("lock"), "full");
 }

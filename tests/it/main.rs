@@ -2,7 +2,12 @@
 //!
 //! One crate, so that the harness is compiled and linked once. A module is a subject, a test's name is a sentence about it:
 //! `cargo test --test it drift::` runs one subject.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at its first surprise"
+)]
 #![allow(
     clippy::needless_pass_by_value,
     reason = "json!(…) is written where it is used, a reference would only be noise"

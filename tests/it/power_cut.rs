@@ -46,7 +46,11 @@ const EXT4: FileSystem = FileSystem {
 
 /// The kernel's own heuristics against programs that do not sync, all off. It is cut off
 /// at the instants that the other one is not.
-const EXT4_UNFORGIVING: FileSystem = FileSystem { options: "loop,data=writeback,noauto_da_alloc", first: 1, ..EXT4 };
+const EXT4_UNFORGIVING: FileSystem = FileSystem {
+    options: "loop,data=writeback,noauto_da_alloc",
+    first: 1,
+    ..EXT4
+};
 
 const XFS: FileSystem = FileSystem {
     kind: "xfs",
@@ -80,14 +84,20 @@ fn leave_out(reason: &str) {
 
 /// Whether this process may mount disks, as only root outside of user namespaces may.
 fn may_mount() -> bool {
-    let whole =
-        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+    let whole = fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
     let chosen = std::env::var_os("SANDBOX").is_some_and(|choice| choice == "user-namespace");
-    whole && !chosen && Path::new("/dev/loop-control").exists() && fs::metadata("/root").is_ok_and(|_| has_root())
+    whole
+        && !chosen
+        && Path::new("/dev/loop-control").exists()
+        && fs::metadata("/root").is_ok_and(|_| has_root())
 }
 
 fn has_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n")
 }
 
 /// Images in memory, removed at the end.
@@ -97,8 +107,16 @@ impl Images {
     fn new() -> Self {
         static COUNTER: AtomicUsize = AtomicUsize::new(0);
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = parent.join(format!("sealinit-it-{}-{}", id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let parent = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let directory = parent.join(format!(
+            "sealinit-it-{}-{}",
+            id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ));
         fs::create_dir(&directory).unwrap();
         Self(directory)
     }
@@ -109,7 +127,12 @@ impl Images {
 
     fn copy(&self, from: &Path, name: &str) -> PathBuf {
         let to = self.path(name);
-        run(&["cp", "--sparse=always", from.to_str().unwrap(), to.to_str().unwrap()]);
+        run(&[
+            "cp",
+            "--sparse=always",
+            from.to_str().unwrap(),
+            to.to_str().unwrap(),
+        ]);
         to
     }
 }
@@ -159,30 +182,52 @@ const OLD: &str = "mkdir -p /disk/etc/app /disk/etc/gone/sub && chmod -R 755 /di
 fn on_disk<'a>(sandbox: &'a Sandbox, system: &FileSystem, image: &Path) -> Launch<'a> {
     sandbox
         .launch()
-        .mount(system.kind, image.to_str().unwrap(), "/disk", system.options)
+        .mount(
+            system.kind,
+            image.to_str().unwrap(),
+            "/disk",
+            system.options,
+        )
         .args(["--state-dir", "/disk/state"])
 }
 
 /// A disk as it is before the first start.
 fn format(sandbox: &Sandbox, system: &FileSystem, images: &Images) -> PathBuf {
     let path = images.path("pristine");
-    fs::File::create(&path).unwrap().set_len(system.size).unwrap();
+    fs::File::create(&path)
+        .unwrap()
+        .set_len(system.size)
+        .unwrap();
     let mut make = system.make.to_vec();
     make.push(path.to_str().unwrap());
     run(&make);
-    let made = on_disk(sandbox, system, &path).prelude(&format!("{OLD} && exit 7; exit 1")).output();
+    let made = on_disk(sandbox, system, &path)
+        .prelude(&format!("{OLD} && exit 7; exit 1"))
+        .output();
     assert_eq!(made.status.code(), Some(7), "{made:?}");
     path
 }
 
 /// The system calls of an undisturbed start, and what the service then finds.
-fn undisturbed(sandbox: &Sandbox, system: &FileSystem, images: &Images, pristine: &Path) -> (Vec<String>, String) {
+fn undisturbed(
+    sandbox: &Sandbox,
+    system: &FileSystem,
+    images: &Images,
+    pristine: &Path,
+) -> (Vec<String>, String) {
     let disk = images.copy(pristine, "undisturbed");
     let launch = on_disk(sandbox, system, &disk).wrapper(["strace", "-D", "-o", "/trace/log"]);
     let found = launch.start().success().stdout;
     let trace = fs::read_to_string(sandbox.path("/trace/log")).unwrap();
-    let mut calls: Vec<String> = trace.lines().filter(|line| line.contains('(')).map(Into::into).collect();
-    let exec = calls.iter().rposition(|call| call.starts_with("execve(\"") && call.contains("/sh\"")).unwrap();
+    let mut calls: Vec<String> = trace
+        .lines()
+        .filter(|line| line.contains('('))
+        .map(Into::into)
+        .collect();
+    let exec = calls
+        .iter()
+        .rposition(|call| call.starts_with("execve(\"") && call.contains("/sh\""))
+        .unwrap();
     calls.truncate(exec + 1);
     (calls, found)
 }
@@ -199,12 +244,17 @@ fn cut(
     let disk = images.copy(pristine, &format!("{name}.disk"));
     let copy = images.path(&format!("{name}.cut"));
     sandbox.directory(format!("/trace/{name}"), 0o755);
-    let strace = inject.iter().fold("strace -o /dev/null".to_owned(), |strace, option| format!("{strace} -e {option}"));
+    let strace = inject
+        .iter()
+        .fold("strace -o /dev/null".to_owned(), |strace, option| {
+            format!("{strace} -e {option}")
+        });
     let script = format!(
         "{strace} /sbin/sealinit run --state-dir /disk/state > /dev/null 2>&1\n\
          cp --sparse=always /trace/{name}/{name}.disk /trace/{name}/{name}.cut && exit 7; exit 1"
     );
-    let launch = on_disk(sandbox, system, &disk).bind_host(images.0.to_str().unwrap(), &format!("/trace/{name}"));
+    let launch = on_disk(sandbox, system, &disk)
+        .bind_host(images.0.to_str().unwrap(), &format!("/trace/{name}"));
     let output = launch.prelude(&script).output();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     fs::remove_file(disk).unwrap();
@@ -213,13 +263,22 @@ fn cut(
 
 /// Checks what was left, and starts from it.
 fn start_from(sandbox: &Sandbox, system: &FileSystem, copy: &Path, at: &str) -> Start {
-    let checked = Command::new(system.check[0]).args(&system.check[1..]).arg(copy).output().unwrap();
-    assert!(matches!(checked.status.code(), Some(0 | 1)), "{at}: {checked:?}");
+    let checked = Command::new(system.check[0])
+        .args(&system.check[1..])
+        .arg(copy)
+        .output()
+        .unwrap();
+    assert!(
+        matches!(checked.status.code(), Some(0 | 1)),
+        "{at}: {checked:?}"
+    );
     on_disk(sandbox, system, copy).start()
 }
 
 fn survives(system: &FileSystem) {
-    let Some(original) = Sandbox::new() else { return };
+    let Some(original) = Sandbox::new() else {
+        return;
+    };
     image(&original);
     let images = Images::new();
     let pristine = format(&original, system, &images);
@@ -238,7 +297,12 @@ fn survives(system: &FileSystem) {
     }
     // The service's own exec is the last instant; strace does not count sealinit's.
     instants.push(("execve", nth["execve"] - 1));
-    let instants: Vec<(&str, usize)> = instants.into_iter().rev().skip(system.first).step_by(system.every).collect();
+    let instants: Vec<(&str, usize)> = instants
+        .into_iter()
+        .rev()
+        .skip(system.first)
+        .step_by(system.every)
+        .collect();
     assert!(instants.len() > 15, "{instants:?}");
 
     let states = Mutex::new(BTreeMap::new());
@@ -247,15 +311,29 @@ fn survives(system: &FileSystem) {
         let name = format!("{call}-{nth}");
         let sandbox = original.another();
         image(&sandbox);
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
-        let copy = cut(&sandbox, system, &images, &pristine, &name, &[&trace, &inject]);
+        let (trace, inject) = (
+            format!("trace={call}"),
+            format!("inject={call}:signal=KILL:when={nth}"),
+        );
+        let copy = cut(
+            &sandbox,
+            system,
+            &images,
+            &pristine,
+            &name,
+            &[&trace, &inject],
+        );
         let next = start_from(&sandbox, system, &copy, &at);
         assert_eq!(next.exit_code(), 0, "{at}");
         let next = next.success();
         assert_eq!(next.stdout, golden, "{at}");
         *states.lock().unwrap().entry(next.state()).or_insert(0) += 1;
         // And that one is a first start like any other.
-        assert_eq!(on_disk(&sandbox, system, &copy).start().success().state(), "verified", "{at}");
+        assert_eq!(
+            on_disk(&sandbox, system, &copy).start().success().state(),
+            "verified",
+            "{at}"
+        );
         fs::remove_file(copy).unwrap();
     };
     if system.parallel {
@@ -264,7 +342,11 @@ fn survives(system: &FileSystem) {
         instants.iter().for_each(try_one);
     }
     let states: Vec<String> = states.into_inner().unwrap().into_keys().collect();
-    assert_eq!(states, ["resumed", "sealed", "verified"], "power was cut before, between and after");
+    assert_eq!(
+        states,
+        ["resumed", "sealed", "verified"],
+        "power was cut before, between and after"
+    );
 }
 
 /// Promise 3: a power cut at any instant of the first start leaves no seal, and the next start repairs everything; or a seal that
@@ -273,7 +355,11 @@ fn survives(system: &FileSystem) {
 fn promise_3_a_power_cut_on_ext4() {
     if !may_mount() {
         // As in a user namespace, where nobody may: there it is for the run outside.
-        return if std::env::var_os("SANDBOX").is_some() { leave_out("not in a user namespace") } else { skip(NEEDED) };
+        return if std::env::var_os("SANDBOX").is_some() {
+            leave_out("not in a user namespace")
+        } else {
+            skip(NEEDED)
+        };
     }
     survives(&EXT4);
     survives(&EXT4_UNFORGIVING);
@@ -302,7 +388,8 @@ fn promise_3_a_power_cut_on_btrfs() {
 /// Whether the kernel has the file system, or says so once its module is loaded.
 fn mountable(kind: &str) -> bool {
     let _ = Command::new("modprobe").arg(kind).output();
-    fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.split_whitespace().any(|word| word == kind))
+    fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|known| known.split_whitespace().any(|word| word == kind))
 }
 
 /// These tests can fail: if nothing but the seal is synced, a power cut leaves a seal that vouches for empty files.
@@ -311,17 +398,32 @@ fn a_seal_that_is_synced_before_what_it_seals_is_found_out() {
     if !may_mount() {
         return leave_out(NEEDED);
     }
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     image(&sandbox);
     let images = Images::new();
     let system = &EXT4_UNFORGIVING;
     let pristine = format(&sandbox, system, &images);
     let (calls, golden) = undisturbed(&sandbox, system, &images, &pristine);
-    let seal = calls.iter().position(|call| call.starts_with("renameat(") && call.contains("\"seal\"")).unwrap();
-    let synced = calls[..seal].iter().filter(|call| name_of(call) == "fsync").count();
+    let seal = calls
+        .iter()
+        .position(|call| call.starts_with("renameat(") && call.contains("\"seal\""))
+        .unwrap();
+    let synced = calls[..seal]
+        .iter()
+        .filter(|call| name_of(call) == "fsync")
+        .count();
     // The last before the rename is the seal's own.
     let inject = format!("inject=fsync:retval=0:when=1..{}", synced - 1);
-    let copy = cut(&sandbox, system, &images, &pristine, "unsynced", &["trace=fsync", &inject]);
+    let copy = cut(
+        &sandbox,
+        system,
+        &images,
+        &pristine,
+        "unsynced",
+        &["trace=fsync", &inject],
+    );
     let next = start_from(&sandbox, system, &copy, "unsynced");
     assert_ne!(hash(&golden), hash(""), "there is something to lose");
     next.failed(80, "/disk/etc/");

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::crash::{for_each, name_of, needs_strace};
 use crate::sandbox::{
-    APP, CAPABILITY_SETS, CERTS, CONF, CONTENT, OTHER, SEAL, Sandbox, UserNamespace, has_program, one_file, skip,
+    APP, CAPABILITY_SETS, CERTS, CONF, CONTENT, OTHER, SEAL, Sandbox, UserNamespace, has_program,
+    one_file, skip,
 };
 
 const STATUS: &[&str] = &["cat", "/proc/self/status"];
@@ -27,13 +28,19 @@ const CAPABILITIES: [(&str, &str, bool); 4] = [
 fn every_set_of_capabilities_is_enough_or_told_what_lacks() {
     for no_new_privileges in [true, false] {
         for subset in 0_u8..16 {
-            let Some(sandbox) = Sandbox::new() else { return };
+            let Some(sandbox) = Sandbox::new() else {
+                return;
+            };
             let mut manifest = one_file(STATUS);
             manifest["service"]["no_new_privileges"] = json!(no_new_privileges);
             sandbox.one_file(STATUS).manifest(&manifest);
             let has = |index: usize| subset & (1 << index) != 0;
-            let given: Vec<&str> =
-                CAPABILITIES.iter().enumerate().filter(|(i, _)| has(*i)).map(|(_, (_, name, _))| *name).collect();
+            let given: Vec<&str> = CAPABILITIES
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| has(*i))
+                .map(|(_, (_, name, _))| *name)
+                .collect();
             let lacking: Vec<&str> = (CAPABILITIES.iter().enumerate())
                 .filter(|(i, (name, _, always))| {
                     // What is not in the bounding set needs not to be taken out of it.
@@ -56,7 +63,11 @@ fn every_set_of_capabilities_is_enough_or_told_what_lacks() {
             assert_eq!(refused.errors().len(), 1, "all in one message\n{refused:?}");
             for (name, ..) in CAPABILITIES {
                 let named = refused.errors()[0].contains(name);
-                assert_eq!(named, lacking.contains(&name), "{name} with {given:?}\n{refused:?}");
+                assert_eq!(
+                    named,
+                    lacking.contains(&name),
+                    "{name} with {given:?}\n{refused:?}"
+                );
             }
         }
     }
@@ -65,10 +76,16 @@ fn every_set_of_capabilities_is_enough_or_told_what_lacks() {
 /// What an engine hands on in the other sets (CVE-2022-24769) does not reach the service.
 #[test]
 fn inheritable_and_ambient_capabilities_do_not_pass() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(STATUS);
     for state in ["sealed", "verified"] {
-        let given = ["setpriv", "--inh-caps=+net_raw,+chown,+setuid", "--ambient-caps=+net_raw,+chown,+setuid"];
+        let given = [
+            "setpriv",
+            "--inh-caps=+net_raw,+chown,+setuid",
+            "--ambient-caps=+net_raw,+chown,+setuid",
+        ];
         let service = sandbox.launch().wrapper(given).start().success();
         assert_eq!(service.state(), state);
         for set in CAPABILITY_SETS {
@@ -86,7 +103,9 @@ fn without_root_the_groups_are_the_engines() {
         ("2000,1001", json!([CERTS, OTHER]), true),
         ("1001", json!(["certs"]), false),
     ] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(STATUS);
         manifest["service"]["supplementary_groups"] = wanted.clone();
         sandbox
@@ -97,11 +116,20 @@ fn without_root_the_groups_are_the_engines() {
             .directory("/var/lib/sealinit", 0o700)
             .owner("/var/lib/sealinit", APP, APP);
         let groups = format!("--groups={groups}");
-        let as_user = ["setpriv", "--reuid=1000", "--regid=1000", &groups, "--inh-caps=-all"];
+        let as_user = [
+            "setpriv",
+            "--reuid=1000",
+            "--regid=1000",
+            &groups,
+            "--inh-caps=-all",
+        ];
         let start = sandbox.launch().wrapper(as_user).start();
         if works {
             let service = start.success();
-            assert!(service.status("Groups").contains("2000"), "{groups} {wanted}");
+            assert!(
+                service.status("Groups").contains("2000"),
+                "{groups} {wanted}"
+            );
             assert_eq!(service.summarised("lock"), "none");
         } else {
             start.refused(77, "2000").says("--group-add");
@@ -112,31 +140,56 @@ fn without_root_the_groups_are_the_engines() {
 /// Root by uid, but of a foreign group and with the engine's groups: none of them is the service's.
 #[test]
 fn groups_of_the_engine_do_not_pass_under_root() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(STATUS);
-    let service = sandbox.launch().wrapper(["setpriv", "--regid=1001", "--groups=0,4,27,2000"]).start().success();
-    assert_eq!((service.status("Gid").as_str(), service.status("Groups").as_str()), ("1000 1000 1000 1000", "1000"));
+    let service = sandbox
+        .launch()
+        .wrapper(["setpriv", "--regid=1001", "--groups=0,4,27,2000"])
+        .start()
+        .success();
+    assert_eq!(
+        (
+            service.status("Gid").as_str(),
+            service.status("Groups").as_str()
+        ),
+        ("1000 1000 1000 1000", "1000")
+    );
     // And what is made on the way is root's, whatever group that root had.
     assert_eq!(sandbox.object("/etc/app"), "directory 0755 0:0");
-    assert_eq!(sandbox.start().success().state(), "verified", "the next start has other groups");
+    assert_eq!(
+        sandbox.start().success().state(),
+        "verified",
+        "the next start has other groups"
+    );
 }
 
 /// Rootless engines map the container's root to the user and all others to a range.
 #[test]
 fn in_a_user_namespace_of_ranges_everything_is_as_outside() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(STATUS);
     // Ids of an outer namespace end at 65,535.
     let map = "0 0 1\n1 20000 40000";
     for state in ["sealed", "verified"] {
-        let namespace = UserNamespace { map, deny_setgroups: false };
+        let namespace = UserNamespace {
+            map,
+            deny_setgroups: false,
+        };
         let service = sandbox.launch().user_namespace(namespace).start().success();
         assert_eq!(service.state(), state);
         assert_eq!(service.status("Uid"), "1000 1000 1000 1000");
         assert_eq!(service.status("CapBnd"), "0000000000000000");
         assert_eq!(service.summarised("lock"), "full");
     }
-    assert!(sandbox.object(CONF).starts_with("file 0440 0:20999 "), "{}", sandbox.object(CONF));
+    assert!(
+        sandbox.object(CONF).starts_with("file 0440 0:20999 "),
+        "{}",
+        sandbox.object(CONF)
+    );
     // Seen from outside of the namespace the group is another: that is another container, and is told.
     sandbox.start().refused(80, CONF);
 }
@@ -147,7 +200,11 @@ const LADEN: [&str; 3] = ["setpriv", "--groups=0,4", "--inh-caps=+net_raw"];
 /// The steps of the drop, in an undisturbed start: what strace showed, and how often that name had been called, plus one.
 fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
     let names = "trace=setgroups,setgid,setuid,setresgid,setresuid,capset,prctl,write";
-    let launch = sandbox.launch().wrapper(LADEN).wrapper(["strace", "-D", "-o", "/trace/log", "-e", names]);
+    let launch =
+        sandbox
+            .launch()
+            .wrapper(LADEN)
+            .wrapper(["strace", "-D", "-o", "/trace/log", "-e", names]);
     let _ = launch.start().success();
     let trace = fs::read_to_string(sandbox.path("/trace/log")).unwrap();
     let mut counts = BTreeMap::new();
@@ -172,13 +229,18 @@ fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
 #[test]
 fn promise_4_a_drop_that_lies_is_not_believed() {
     for kept in [json!([]), json!(["NET_BIND_SERVICE"])] {
-        let Some(original) = needs_strace() else { return };
+        let Some(original) = needs_strace() else {
+            return;
+        };
         let mut manifest = one_file(STATUS);
         manifest["service"]["capabilities"] = kept.clone();
         original.one_file(&[]).manifest(&manifest);
         let mut steps = steps(&original);
         for name in ["setgroups", "setresgid", "setresuid", "capset"] {
-            assert!(steps.iter().any(|(call, _)| name_of(call) == name), "{name} is no step of\n{steps:#?}");
+            assert!(
+                steps.iter().any(|(call, _)| name_of(call) == name),
+                "{name} is no step of\n{steps:#?}"
+            );
         }
         // Nothing was in the ambient set, and what KEEPCAPS was for is done: these two change nothing any more. Of the forty
         // capabilities in the bounding set one is enough.
@@ -190,14 +252,33 @@ fn promise_4_a_drop_that_lies_is_not_believed() {
             let sandbox = original.another();
             sandbox.one_file(&[]).manifest(&manifest);
             let name = name_of(call);
-            let (trace, inject) = (format!("trace={name}"), format!("inject={name}:retval=0:when={nth}"));
-            let lying = ["strace", "-D", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+            let (trace, inject) = (
+                format!("trace={name}"),
+                format!("inject={name}:retval=0:when={nth}"),
+            );
+            let lying = [
+                "strace",
+                "-D",
+                "-o",
+                "/dev/null",
+                "-e",
+                &trace,
+                "-e",
+                &inject,
+            ];
             let start = sandbox.launch().wrapper(LADEN).wrapper(lying).start();
             assert_eq!(start.exit_code(), 77, "keeping {kept}, it believed\n{call}");
             let failed = start.failed(77, "cannot ");
             assert_eq!(failed.errors().len(), 1, "{call}\n{failed:?}");
-            assert!(failed.errors()[0].contains("the service was not started"), "{call}\n{failed:?}");
-            assert_eq!(sandbox.start().success().state(), "verified", "the next start is sound");
+            assert!(
+                failed.errors()[0].contains("the service was not started"),
+                "{call}\n{failed:?}"
+            );
+            assert_eq!(
+                sandbox.start().success().state(),
+                "verified",
+                "the next start is sound"
+            );
         });
     }
 }
@@ -205,7 +286,9 @@ fn promise_4_a_drop_that_lies_is_not_believed() {
 /// A bounding set that cannot be read is not taken for an empty one, nor for one that was emptied.
 #[test]
 fn promise_4_a_bounding_set_that_cannot_be_read_is_not_taken_for_empty() {
-    let Some(original) = needs_strace() else { return };
+    let Some(original) = needs_strace() else {
+        return;
+    };
     let mut manifest = one_file(STATUS);
     manifest["service"]["no_new_privileges"] = json!(false);
     original.one_file(&[]).manifest(&manifest);
@@ -213,18 +296,36 @@ fn promise_4_a_bounding_set_that_cannot_be_read_is_not_taken_for_empty() {
     let _ = original.launch().wrapper(trace).start().success();
     let log = fs::read_to_string(original.path("/trace/log")).unwrap();
     let calls = (1..).zip(log.lines().filter(|line| line.starts_with("prctl(")));
-    let readings: Vec<usize> =
-        calls.filter(|(_, call)| call.contains("PR_CAPBSET_READ, CAP_CHOWN")).map(|(nth, _)| nth).collect();
-    assert!(readings.len() > 1, "asked before the drop, and to prove it\n{log}");
+    let readings: Vec<usize> = calls
+        .filter(|(_, call)| call.contains("PR_CAPBSET_READ, CAP_CHOWN"))
+        .map(|(nth, _)| nth)
+        .collect();
+    assert!(
+        readings.len() > 1,
+        "asked before the drop, and to prove it\n{log}"
+    );
     for nth in readings {
         for errno in ["EPERM", "EINVAL", "ENOSYS"] {
             let sandbox = original.another();
             sandbox.one_file(&[]).manifest(&manifest);
             let inject = format!("inject=prctl:error={errno}:when={nth}");
-            let refusing = ["strace", "-D", "-o", "/dev/null", "-e", "trace=prctl", "-e", &inject];
+            let refusing = [
+                "strace",
+                "-D",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=prctl",
+                "-e",
+                &inject,
+            ];
             let start = sandbox.launch().wrapper(refusing).start();
             if start.one_of(&[0, 77]) == 0 {
-                assert_eq!(start.success().status("CapBnd"), "0000000000000000", "{errno} from call {nth}");
+                assert_eq!(
+                    start.success().status("CapBnd"),
+                    "0000000000000000",
+                    "{errno} from call {nth}"
+                );
             } else {
                 start.failed(77, "bounding set");
             }
@@ -235,9 +336,18 @@ fn promise_4_a_bounding_set_that_cannot_be_read_is_not_taken_for_empty() {
 /// setresuid(2) changes one thread, so there must be no other. There never is; here a forged /proc says so.
 #[test]
 fn a_second_thread_ends_the_start() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).directory("/proc/self/task/1", 0o755).directory("/proc/self/task/2", 0o755);
-    sandbox.launch().without_proc().start().failed(77, "2 threads");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .directory("/proc/self/task/1", 0o755)
+        .directory("/proc/self/task/2", 0o755);
+    sandbox
+        .launch()
+        .without_proc()
+        .start()
+        .failed(77, "2 threads");
     sandbox.remove("/proc/self/task/2");
     let _ = sandbox.launch().without_proc().start().success();
 }
@@ -250,13 +360,19 @@ impl Crowd {
         let sleep = || {
             let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
             let sleeping = ["setpriv", &uid, &gid, "--clear-groups", "sleep", "60"];
-            Command::new(sleeping[0]).args(&sleeping[1..]).stdin(Stdio::null()).spawn().unwrap()
+            Command::new(sleeping[0])
+                .args(&sleeping[1..])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap()
         };
         let mut crowd = Self((0..3).map(|_| sleep()).collect());
         for child in &mut crowd.0 {
             // Counted under the uid once it is that.
             let status = format!("/proc/{}/status", child.id());
-            while !fs::read_to_string(&status).is_ok_and(|status| status.contains(&format!("Uid:\t{uid}"))) {
+            while !fs::read_to_string(&status)
+                .is_ok_and(|status| status.contains(&format!("Uid:\t{uid}")))
+            {
                 assert!(child.try_wait().unwrap().is_none(), "sleep ended");
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
@@ -277,7 +393,9 @@ impl Drop for Crowd {
 /// The limit counts the processes of a uid on the whole machine, and shows itself at the exec: nobody guesses that.
 #[test]
 fn a_limit_of_processes_that_is_reached_is_explained() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     if !has_program("prlimit") {
         return skip("needs prlimit");
     }
@@ -288,11 +406,23 @@ fn a_limit_of_processes_that_is_reached_is_explained() {
     sandbox.one_file(&[]).manifest(&manifest);
     let crowd = Crowd::of(uid);
     for _ in ["first start", "later start"] {
-        let failed = sandbox.launch().wrapper(["prlimit", "--nproc=2"]).start().code(126);
+        let failed = sandbox
+            .launch()
+            .wrapper(["prlimit", "--nproc=2"])
+            .start()
+            .code(126);
         assert_eq!(failed.stdout, "");
         failed.says("RLIMIT_NPROC").says(&uid.to_string());
     }
     drop(crowd);
     assert!(sandbox.exists(SEAL), "what was configured is configured");
-    assert_eq!(sandbox.launch().wrapper(["prlimit", "--nproc=2"]).start().success().stdout, CONTENT);
+    assert_eq!(
+        sandbox
+            .launch()
+            .wrapper(["prlimit", "--nproc=2"])
+            .start()
+            .success()
+            .stdout,
+        CONTENT
+    );
 }

@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{APP, CONF, CONTENT, Launch, MANIFEST, OTHER, Outcome, Sandbox, hash, one_file};
+use crate::sandbox::{
+    APP, CONF, CONTENT, Launch, MANIFEST, OTHER, Outcome, Sandbox, hash, one_file,
+};
 
 /// What a case does to the image.
 type Tamper = fn(&Sandbox);
@@ -28,7 +30,12 @@ fn found(launch: Launch<'_>, arguments: &[&str], code: i32) -> Value {
 }
 
 fn messages(findings: &Value) -> Vec<&str> {
-    findings.as_array().unwrap().iter().map(|finding| finding["message"].as_str().unwrap()).collect()
+    findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["message"].as_str().unwrap())
+        .collect()
 }
 
 fn from_host(sandbox: &Sandbox, arguments: &[&str]) -> Output {
@@ -49,12 +56,21 @@ fn text(output: &Output) -> String {
 }
 
 fn digest(sandbox: &Sandbox) -> String {
-    sandbox.launch().subcommand(["digest"]).start().code(0).stdout.trim_end().into()
+    sandbox
+        .launch()
+        .subcommand(["digest"])
+        .start()
+        .code(0)
+        .stdout
+        .trim_end()
+        .into()
 }
 
 #[test]
 fn a_first_start_that_would_succeed_is_ok() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let digest = digest(&sandbox);
     assert_eq!(
@@ -68,8 +84,21 @@ fn a_first_start_that_would_succeed_is_ok() {
         ) + "\n"
     );
     let mut cases = String::new();
-    for area in ["manifest", "sources", "pin", "accounts", "privileges", "state", "destinations", "service"] {
-        writeln!(cases, "  <testcase classname=\"sealinit.check\" name=\"{area}\">\n  </testcase>").unwrap();
+    for area in [
+        "manifest",
+        "sources",
+        "pin",
+        "accounts",
+        "privileges",
+        "state",
+        "destinations",
+        "service",
+    ] {
+        writeln!(
+            cases,
+            "  <testcase classname=\"sealinit.check\" name=\"{area}\">\n  </testcase>"
+        )
+        .unwrap();
     }
     assert_eq!(
         check(sandbox.launch(), &["--format", "junit"], 0).stdout,
@@ -79,15 +108,22 @@ fn a_first_start_that_would_succeed_is_ok() {
         )
     );
     // The host's programs are only mounted for a start.
-    sandbox.file("/usr/bin/true", "\x7fELF").mode("/usr/bin/true", 0o755);
-    assert_eq!(text(&from_host(&sandbox, &[])), check(sandbox.launch(), &[], 0).stdout);
+    sandbox
+        .file("/usr/bin/true", "\x7fELF")
+        .mode("/usr/bin/true", 0o755);
+    assert_eq!(
+        text(&from_host(&sandbox, &[])),
+        check(sandbox.launch(), &[], 0).stdout
+    );
     let _ = sandbox.start().success();
 }
 
 /// "Reports all problems of a first start here without writing anything"
 #[test]
 fn every_problem_is_told_at_once() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -122,18 +158,29 @@ fn every_problem_is_told_at_once() {
     ];
     let outcome = check(sandbox.launch(), &[], 1);
     let lines: Vec<&str> = outcome.stdout.lines().collect();
-    assert_eq!(lines[0], "problems: 9 errors and 0 warnings; a first start is not as it should be");
+    assert_eq!(
+        lines[0],
+        "problems: 9 errors and 0 warnings; a first start is not as it should be"
+    );
     assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=6");
     assert_eq!(lines[2..], expected, "{outcome:?}");
     assert!(!outcome.stdout.contains(&hash("the key\n")));
 
     let machine = found(sandbox.launch(), &[], 1);
-    assert_eq!((&machine["result"], &machine["digest"]), (&json!("problems"), &Value::Null));
+    assert_eq!(
+        (&machine["result"], &machine["digest"]),
+        (&json!("problems"), &Value::Null)
+    );
     let coded: Vec<(&str, u64)> = machine["errors"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|error| (error["area"].as_str().unwrap(), error["code"].as_u64().unwrap()))
+        .map(|error| {
+            (
+                error["area"].as_str().unwrap(),
+                error["code"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         coded,
@@ -150,16 +197,26 @@ fn every_problem_is_told_at_once() {
         ]
     );
     // What a mounted container tells, the unpacked image tells on the host, but for the paths of what is mounted.
-    let host = text(&from_host(&sandbox, &[])).replace(sandbox.path("/").to_str().unwrap().trim_end_matches('/'), "");
-    let inside = outcome.stdout.replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PATH=…");
+    let host = text(&from_host(&sandbox, &[])).replace(
+        sandbox.path("/").to_str().unwrap().trim_end_matches('/'),
+        "",
+    );
+    let inside = outcome
+        .stdout
+        .replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PATH=…");
     let docker = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(host.replace(docker, "PATH=…"), inside);
 }
 
 #[test]
 fn every_problem_of_an_invalid_manifest_is_told() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.file(MANIFEST, r#"{"version": 1, "service": {"usr": "app"}, "files": [{"dest": "x", "content": "<&'>"}]}"#);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox.file(
+        MANIFEST,
+        r#"{"version": 1, "service": {"usr": "app"}, "files": [{"dest": "x", "content": "<&'>"}]}"#,
+    );
     let machine = found(sandbox.launch(), &[], 1);
     assert_eq!(
         messages(&machine["errors"]),
@@ -171,12 +228,17 @@ fn every_problem_of_an_invalid_manifest_is_told() {
     assert_eq!(machine["lock"], Value::Null);
     sandbox.remove(MANIFEST);
     let gone = found(sandbox.launch(), &[], 1);
-    assert!(messages(&gone["errors"])[0].starts_with("cannot read the manifest /etc/sealinit/manifest.json: "));
+    assert!(
+        messages(&gone["errors"])[0]
+            .starts_with("cannot read the manifest /etc/sealinit/manifest.json: ")
+    );
 }
 
 #[test]
 fn junit_has_a_failure_for_each_error_and_quotes_what_xml_would_read() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["/opt/<no>&'such\"program\u{7}"]);
     manifest["files"][0]["mode"] = json!("0400");
     sandbox.manifest(&manifest).source("app.conf", CONTENT);
@@ -186,18 +248,36 @@ fn junit_has_a_failure_for_each_error_and_quotes_what_xml_would_read() {
     let unreadable = "the service could not read /etc/app/app.conf: /etc/app/app.conf is closed to it (mode 0400, owner 0:1000); \
                       give it to the service&apos;s group and open it for that, if the service is to read it";
     let lenient = check(sandbox.launch(), &["--format", "junit"], 1).stdout;
-    assert!(lenient.contains(" tests=\"8\" failures=\"1\" errors=\"0\""), "{lenient}");
+    assert!(
+        lenient.contains(" tests=\"8\" failures=\"1\" errors=\"0\""),
+        "{lenient}"
+    );
     assert!(lenient.contains(service), "{lenient}");
-    assert!(lenient.contains(&format!("    <system-out>{unreadable}</system-out>\n")), "{lenient}");
+    assert!(
+        lenient.contains(&format!("    <system-out>{unreadable}</system-out>\n")),
+        "{lenient}"
+    );
     let strict = check(sandbox.launch(), &["--format", "junit", "--strict"], 1).stdout;
-    assert!(strict.contains(" tests=\"8\" failures=\"2\" errors=\"0\""), "{strict}");
-    assert!(strict.contains(&format!("    <failure type=\"warning\" message=\"{unreadable}\"/>\n")), "{strict}");
+    assert!(
+        strict.contains(" tests=\"8\" failures=\"2\" errors=\"0\""),
+        "{strict}"
+    );
+    assert!(
+        strict.contains(&format!(
+            "    <failure type=\"warning\" message=\"{unreadable}\"/>\n"
+        )),
+        "{strict}"
+    );
 }
 
 #[test]
 fn warnings_are_apart_and_problems_only_under_strict() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).directory("/var/lib/sealinit", 0o700);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .directory("/var/lib/sealinit", 0o700);
     let launch = || sandbox.launch().tmpfs("/var/lib/sealinit", "mode=0700");
     let warning = "the state directory /var/lib/sealinit is in memory: the seal goes with the container's stop";
     let digest = digest(&sandbox);
@@ -212,22 +292,36 @@ fn warnings_are_apart_and_problems_only_under_strict() {
     );
     let machine = found(launch(), &[], 0);
     assert_eq!(machine["result"], "warnings");
-    assert_eq!(machine["warnings"], json!([{"area": "state", "code": null, "message": warning}]));
+    assert_eq!(
+        machine["warnings"],
+        json!([{"area": "state", "code": null, "message": warning}])
+    );
 }
 
 #[test]
 fn a_pin_that_is_another_is_a_problem() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let other = format!("sha256:{}", "0".repeat(64));
     let machine = found(sandbox.launch(), &["--pin", &other], 1);
-    assert_eq!((&machine["pin"], &machine["errors"][0]["code"]), (&json!("mismatch"), &json!(82)));
-    let _ = sandbox.launch().args(["--pin", &other]).start().refused(82, messages(&machine["errors"])[0]);
+    assert_eq!(
+        (&machine["pin"], &machine["errors"][0]["code"]),
+        (&json!("mismatch"), &json!(82))
+    );
+    let _ = sandbox
+        .launch()
+        .args(["--pin", &other])
+        .start()
+        .refused(82, messages(&machine["errors"])[0]);
 }
 
 #[test]
 fn what_was_sealed_or_interrupted_here_is_a_warning() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let _ = sandbox.start().success();
     let machine = found(sandbox.launch(), &[], 0);
@@ -242,7 +336,9 @@ fn what_was_sealed_or_interrupted_here_is_a_warning() {
 /// "config the service's uid could not read (each path component)"
 #[test]
 fn what_the_service_could_not_read_is_a_warning_for_each_place_that_is_closed() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -273,15 +369,24 @@ fn what_the_service_could_not_read_is_a_warning_for_each_place_that_is_closed() 
         format!(
             "the service could not read /srv/planned/sub/c: /srv/planned is closed to it (mode 0700, owner 0:0); {tail}"
         ),
-        format!("the service could not read /srv/root: /srv/root is closed to it (mode 0440, owner 0:0); {tail}"),
+        format!(
+            "the service could not read /srv/root: /srv/root is closed to it (mode 0440, owner 0:0); {tail}"
+        ),
     ];
     let machine = found(sandbox.launch(), &[], 0);
     assert_eq!(messages(&machine["warnings"]), expected);
     // The kernel agrees.
     let read = "for f in /srv/closed/sub/a /srv/closed/b /srv/planned/sub/c /srv/root /srv/opened/d /srv/certs /srv/all /new/e; \
                 do cat $f 2> /dev/null || echo $f; done";
-    let start = sandbox.launch().args(["--", "sh", "-c", read]).start().success();
-    assert_eq!(start.stdout, "/srv/closed/sub/a\n/srv/closed/b\n/srv/planned/sub/c\n/srv/root\n");
+    let start = sandbox
+        .launch()
+        .args(["--", "sh", "-c", read])
+        .start()
+        .success();
+    assert_eq!(
+        start.stdout,
+        "/srv/closed/sub/a\n/srv/closed/b\n/srv/planned/sub/c\n/srv/root\n"
+    );
 }
 
 /// "command missing or not executable by the service's uid", below another root by owner, group and mode alone.
@@ -292,11 +397,17 @@ fn the_program_is_looked_for_with_the_services_eyes() {
         (
             "/opt/ok",
             |sandbox| {
-                sandbox.file("/opt/ok", "#!/bin/sh\n").mode("/opt/ok", 0o755);
+                sandbox
+                    .file("/opt/ok", "#!/bin/sh\n")
+                    .mode("/opt/ok", 0o755);
             },
             "",
         ),
-        ("/opt/gone", |_| {}, "cannot find the service's program /opt/gone in the image; "),
+        (
+            "/opt/gone",
+            |_| {},
+            "cannot find the service's program /opt/gone in the image; ",
+        ),
         (
             "/opt/plain",
             |sandbox| {
@@ -307,14 +418,19 @@ fn the_program_is_looked_for_with_the_services_eyes() {
         (
             "/opt/others",
             |sandbox| {
-                sandbox.file("/opt/others", "#!/bin/sh\n").mode("/opt/others", 0o754);
+                sandbox
+                    .file("/opt/others", "#!/bin/sh\n")
+                    .mode("/opt/others", 0o754);
             },
             "Permission denied; give uid 1000",
         ),
         (
             "/opt/closed/x",
             |sandbox| {
-                sandbox.file("/opt/closed/x", "#!/bin/sh\n").mode("/opt/closed/x", 0o755).mode("/opt/closed", 0o700);
+                sandbox
+                    .file("/opt/closed/x", "#!/bin/sh\n")
+                    .mode("/opt/closed/x", 0o755)
+                    .mode("/opt/closed", 0o700);
             },
             "Permission denied; give uid 1000",
         ),
@@ -322,7 +438,9 @@ fn the_program_is_looked_for_with_the_services_eyes() {
         (
             "/opt/script",
             |sandbox| {
-                sandbox.file("/opt/script", "#!/no/such/sh\n").mode("/opt/script", 0o755);
+                sandbox
+                    .file("/opt/script", "#!/no/such/sh\n")
+                    .mode("/opt/script", 0o755);
             },
             "its interpreter /no/such/sh does not exist",
         ),
@@ -335,13 +453,21 @@ fn the_program_is_looked_for_with_the_services_eyes() {
         ),
     ];
     for (program, place, why) in cases {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         // The host's programs are only mounted for a start: below the bare root there is this shell.
-        sandbox.directory("/opt", 0o755).file("/usr/bin/sh", "\x7fELF").mode("/usr/bin/sh", 0o755);
+        sandbox
+            .directory("/opt", 0o755)
+            .file("/usr/bin/sh", "\x7fELF")
+            .mode("/usr/bin/sh", 0o755);
         place(&sandbox);
         sandbox.one_file(&[program, script]);
         let code = i32::from(!why.is_empty());
-        let (inside, outside) = (check(sandbox.launch(), &[], code).stdout, text(&from_host(&sandbox, &[])));
+        let (inside, outside) = (
+            check(sandbox.launch(), &[], code).stdout,
+            text(&from_host(&sandbox, &[])),
+        );
         assert_eq!(outside, inside, "{program}");
         assert!(inside.contains(why), "{program}: {inside}");
     }
@@ -350,7 +476,9 @@ fn the_program_is_looked_for_with_the_services_eyes() {
 /// A program for another C library: the kernel would only say that a file is missing, which is there.
 #[test]
 fn a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installed() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let sound = std::fs::read("/bin/true").unwrap();
     let linker = b"/ld-";
     let mut foreign = sound.clone();
@@ -360,32 +488,59 @@ fn a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installe
         }
     }
     assert_ne!(foreign, sound, "/bin/true is linked dynamically");
-    sandbox.one_file(&["/opt/true"]).file("/opt/true", foreign).mode("/opt/true", 0o755);
-    let (inside, outside) = (check(sandbox.launch(), &[], 1).stdout, text(&from_host(&sandbox, &[])));
+    sandbox
+        .one_file(&["/opt/true"])
+        .file("/opt/true", foreign)
+        .mode("/opt/true", 0o755);
+    let (inside, outside) = (
+        check(sandbox.launch(), &[], 1).stdout,
+        text(&from_host(&sandbox, &[])),
+    );
     assert_eq!(outside, inside);
-    let told = inside.lines().nth(2).unwrap().strip_prefix("error ").unwrap();
-    let interpreter = told.strip_prefix("cannot execute the service's program /opt/true: its interpreter ").unwrap();
-    let path = interpreter.strip_suffix(" does not exist; install it in the image").unwrap();
+    let told = inside
+        .lines()
+        .nth(2)
+        .unwrap()
+        .strip_prefix("error ")
+        .unwrap();
+    let interpreter = told
+        .strip_prefix("cannot execute the service's program /opt/true: its interpreter ")
+        .unwrap();
+    let path = interpreter
+        .strip_suffix(" does not exist; install it in the image")
+        .unwrap();
     assert!(path.starts_with("/lib") && path.contains("/no-"), "{told}");
     assert_eq!(sandbox.start().refused(126, told).errors().len(), 1);
     // The manifest may bring it.
     let mut manifest = one_file(&["/opt/true"]);
     manifest["files"] = json!([{"content": "", "dest": path, "mode": "0555"}]);
     sandbox.manifest(&manifest);
-    for linked in ["/lib", "/lib64"].into_iter().filter(|path| sandbox.exists(path)) {
+    for linked in ["/lib", "/lib64"]
+        .into_iter()
+        .filter(|path| sandbox.exists(path))
+    {
         sandbox.remove(linked).directory(linked, 0o755);
     }
-    assert!(text(&from_host(&sandbox, &[])).starts_with("ok: "), "{}", text(&from_host(&sandbox, &[])));
+    assert!(
+        text(&from_host(&sandbox, &[])).starts_with("ok: "),
+        "{}",
+        text(&from_host(&sandbox, &[]))
+    );
 
     let sandbox = sandbox.another();
-    sandbox.one_file(&["/opt/true"]).file("/opt/true", sound).mode("/opt/true", 0o755);
+    sandbox
+        .one_file(&["/opt/true"])
+        .file("/opt/true", sound)
+        .mode("/opt/true", 0o755);
     check(sandbox.launch(), &[], 0);
     let _ = sandbox.start().success();
 }
 
 #[test]
 fn a_program_behind_links_is_found_below_the_root_alone() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .file("/opt/real", "\x7fELF")
         .mode("/opt/real", 0o755)
@@ -393,17 +548,27 @@ fn a_program_behind_links_is_found_below_the_root_alone() {
         .symlink("/opt/next", "real")
         .symlink("/opt/outside", sandbox.path("/opt/real").to_str().unwrap());
     sandbox.one_file(&["/opt/link"]);
-    assert!(from_host(&sandbox, &[]).status.success(), "{}", text(&from_host(&sandbox, &[])));
+    assert!(
+        from_host(&sandbox, &[]).status.success(),
+        "{}",
+        text(&from_host(&sandbox, &[]))
+    );
     sandbox.one_file(&["/opt/outside"]);
     let output = from_host(&sandbox, &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("cannot find the service's program /opt/outside"), "{}", text(&output));
+    assert!(
+        text(&output).contains("cannot find the service's program /opt/outside"),
+        "{}",
+        text(&output)
+    );
 }
 
 /// An absolute source is a path of the container: what the host has there is another file, and most often none.
 #[test]
 fn an_absolute_source_is_not_looked_for_on_the_host() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -436,37 +601,72 @@ fn an_absolute_source_is_not_looked_for_on_the_host() {
     let said = text(&outside);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(outside.status.code(), Some(0), "{said}");
-    assert_eq!(lines[0], "warnings: a first start would succeed, with 3 warnings");
+    assert_eq!(
+        lines[0],
+        "warnings: a first start would succeed, with 3 warnings"
+    );
     assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
     assert_eq!(lines[2..], expected);
     assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
     // In the container they are looked at.
     let inside = found(sandbox.launch(), &[], 1);
     assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
-    assert!(messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"), "{inside}");
+    assert!(
+        messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"),
+        "{inside}"
+    );
     // A source beside the manifest is looked at from outside, too.
     sandbox.remove("/etc/sealinit/app.conf");
     let said = text(&from_host(&sandbox, &[]));
-    assert!(said.starts_with("problems: 1 error and 3 warnings; "), "{said}");
+    assert!(
+        said.starts_with("problems: 1 error and 3 warnings; "),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_the_process_lacks_and_what_is_mounted_is_seen_inside() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).file("/etc/app/other", "").directory("/srv/ro", 0o755);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .file("/etc/app/other", "")
+        .directory("/srv/ro", 0o755);
     let mut manifest = one_file(&["true"]);
-    manifest["files"] = json!([{"source": "app.conf", "dest": CONF}, {"content": "", "dest": "/srv/ro/x"}]);
+    manifest["files"] =
+        json!([{"source": "app.conf", "dest": CONF}, {"content": "", "dest": "/srv/ro/x"}]);
     sandbox.manifest(&manifest).file(CONF, "");
-    let lacking = found(sandbox.launch().capabilities(&["setuid", "setpcap"]), &[], 1);
+    let lacking = found(
+        sandbox.launch().capabilities(&["setuid", "setpcap"]),
+        &[],
+        1,
+    );
     assert_eq!(lacking["errors"][0]["area"], "privileges");
     for capability in ["CAP_CHOWN", "CAP_SETGID"] {
-        assert!(messages(&lacking["errors"])[0].contains(capability), "{lacking}");
+        assert!(
+            messages(&lacking["errors"])[0].contains(capability),
+            "{lacking}"
+        );
     }
-    let mounted = found(sandbox.launch().bind_host("/dev/null", CONF).read_only("/srv/ro"), &[], 1);
+    let mounted = found(
+        sandbox
+            .launch()
+            .bind_host("/dev/null", CONF)
+            .read_only("/srv/ro"),
+        &[],
+        1,
+    );
     let told = messages(&mounted["errors"]);
     assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("/etc/app/app.conf is a mount point"), "{told:?}");
-    assert!(told[1].contains("cannot write in /srv/ro: Read-only file system"), "{told:?}");
+    assert!(
+        told[0].contains("/etc/app/app.conf is a mount point"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("cannot write in /srv/ro: Read-only file system"),
+        "{told:?}"
+    );
 }
 
 /// What `run` refuses, `check` has said, and what `check` finds right, `run` starts.
@@ -481,26 +681,39 @@ fn check_and_run_agree() {
             sandbox.file("/etc/app/app.conf/in-the-way", "");
         },
         |sandbox, _| {
-            sandbox.directory("/etc/app", 0o775).owner("/etc/app", 0, APP);
+            sandbox
+                .directory("/etc/app", 0o775)
+                .owner("/etc/app", 0, APP);
         },
         |_, manifest| manifest["service"]["command"] = json!(["/etc/passwd"]),
         |_, manifest| manifest["service"]["working_dir"] = json!("/no/such/directory"),
         |_, manifest| manifest["check"] = json!([{"command": ["no-such-check"]}]),
     ];
     for (index, change) in cases.into_iter().enumerate() {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(&["true"]);
         sandbox.source("app.conf", CONTENT);
         change(&sandbox, &mut manifest);
         sandbox.manifest(&manifest);
         let machine = found(sandbox.launch(), &[], i32::from(index > 0));
-        let told: BTreeSet<String> = messages(&machine["errors"]).into_iter().map(str::to_owned).collect();
+        let told: BTreeSet<String> = messages(&machine["errors"])
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let start = sandbox.start();
         if told.is_empty() {
             let _ = start.success();
         } else {
-            let code = machine["errors"].as_array().unwrap().iter().map(|error| error["code"].as_i64().unwrap()).min();
-            let refused = start.refused(i32::try_from(code.unwrap()).unwrap(), told.first().unwrap());
+            let code = machine["errors"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|error| error["code"].as_i64().unwrap())
+                .min();
+            let refused =
+                start.refused(i32::try_from(code.unwrap()).unwrap(), told.first().unwrap());
             let said: BTreeSet<String> = refused.errors().into_iter().map(str::to_owned).collect();
             assert!(said.is_subset(&told), "case {index}: {said:?} {told:?}");
         }
@@ -509,7 +722,9 @@ fn check_and_run_agree() {
 
 #[test]
 fn the_command_after_the_dashes_is_checked_instead() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["no-such-program"]);
     check(sandbox.launch(), &["--", "true"], 0);
     check(sandbox.launch(), &["--", "no-such-program-either"], 1);

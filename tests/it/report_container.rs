@@ -20,7 +20,10 @@ fn text(output: &Output) -> String {
 #[ignore = "needs root and a Docker engine"]
 fn a_container_that_was_tampered_with_becomes_unhealthy() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let health = readme.lines().find(|line| line.starts_with("HEALTHCHECK ")).unwrap();
+    let health = readme
+        .lines()
+        .find(|line| line.starts_with("HEALTHCHECK "))
+        .unwrap();
     let often = health.replace("--interval=1m", "--interval=1s --retries=2");
     assert_ne!(often, health);
     let image = Image::nginx().with(&often);
@@ -31,8 +34,14 @@ fn a_container_that_was_tampered_with_becomes_unhealthy() {
     container.exec(&["sh", "-c", "echo '# tampered' >> /etc/nginx/nginx.conf"]);
     let said = container.health("unhealthy");
     assert!(said.contains("drift: 1 difference in "), "{said}");
-    assert!(said.contains("changed /etc/nginx/nginx.conf: content: expected sha256:"), "{said}");
-    assert!(container.is_running(), "it is the orchestrator's to decide what becomes of it");
+    assert!(
+        said.contains("changed /etc/nginx/nginx.conf: content: expected sha256:"),
+        "{said}"
+    );
+    assert!(
+        container.is_running(),
+        "it is the orchestrator's to decide what becomes of it"
+    );
 }
 
 /// "Kubernetes exec probe and cron job inside; from the host with `--root /proc/PID/root`"
@@ -44,7 +53,11 @@ fn verify_says_the_same_inside_and_from_the_host() {
     container.started();
     let from_host = || {
         let root = format!("/proc/{}/root", container.pid());
-        Command::new(sealinit()).args(["verify", "--root", &root]).env_clear().output().unwrap()
+        Command::new(sealinit())
+            .args(["verify", "--root", &root])
+            .env_clear()
+            .output()
+            .unwrap()
     };
     let inside = container.try_exec(&VERIFY);
     assert_eq!(inside.status.code(), Some(0), "{}", text(&inside));
@@ -53,12 +66,18 @@ fn verify_says_the_same_inside_and_from_the_host() {
     container.exec(&["chmod", "0644", "/etc/nginx/nginx.conf"]);
     let inside = container.try_exec(&VERIFY);
     assert_eq!(inside.status.code(), Some(1), "{}", text(&inside));
-    assert!(text(&inside).contains("changed /etc/nginx/nginx.conf: mode: expected 0440, found 0644\n"));
+    assert!(
+        text(&inside).contains("changed /etc/nginx/nginx.conf: mode: expected 0440, found 0644\n")
+    );
     assert_eq!(text(&from_host()), text(&inside));
 
     let by_service = container.try_exec_as("www-data", &VERIFY);
     assert_eq!(by_service.status.code(), Some(74), "{}", text(&by_service));
-    assert!(text(&by_service).starts_with("unknown: "), "{}", text(&by_service));
+    assert!(
+        text(&by_service).starts_with("unknown: "),
+        "{}",
+        text(&by_service)
+    );
 }
 
 /// "With a pin, deleting or forging the seal, the manifest or a source by docker exec as root does not get another configuration
@@ -80,11 +99,20 @@ fn with_a_pin_no_forgery_runs() {
     ];
     let configuration = Configuration::example("nginx");
     let manifest = configuration.path("manifest.json");
-    let digest = Command::new(sealinit()).arg("digest").arg("--manifest").arg(manifest).output().unwrap();
+    let digest = Command::new(sealinit())
+        .arg("digest")
+        .arg("--manifest")
+        .arg(manifest)
+        .output()
+        .unwrap();
     let pin = text(&digest).trim_end().to_owned();
     for (attack, code) in attacks {
         let options = format!("--env SEALINIT_PIN={pin}");
-        let container = Image::nginx().run().options(&options).configuration(&configuration).start();
+        let container = Image::nginx()
+            .run()
+            .options(&options)
+            .configuration(&configuration)
+            .start();
         container.started();
         container.exec(&["sh", "-c", attack]);
         container.restart();
@@ -92,11 +120,19 @@ fn with_a_pin_no_forgery_runs() {
             // Without the seal it is a first start, of the pinned configuration and of no other.
             container.started();
             assert_eq!(container.summary().get("pin"), "ok");
-            assert!(!container.exec(&["cat", "/etc/nginx/nginx.conf"]).contains("forged"));
+            assert!(
+                !container
+                    .exec(&["cat", "/etc/nginx/nginx.conf"])
+                    .contains("forged")
+            );
         } else {
             container.refused(
                 code,
-                &[if code == 81 { "cannot believe the seal" } else { "not the pinned one" }],
+                &[if code == 81 {
+                    "cannot believe the seal"
+                } else {
+                    "not the pinned one"
+                }],
                 "start worker processes",
             );
         }
@@ -113,14 +149,26 @@ fn an_image_is_tried_without_writing_anything() {
         let container = run.arguments(&["check", "--format", "json"]).start();
         let found: Value = serde_json::from_str(&container.finished(code)).unwrap();
         let mount_point = ["A /etc/sealinit", "C /etc"].map(str::to_owned);
-        assert_eq!(container.changes(), mount_point.into(), "nothing is written, but by Docker");
+        assert_eq!(
+            container.changes(),
+            mount_point.into(),
+            "nothing is written, but by Docker"
+        );
         found
     };
     let sound = check(&configuration, 0);
     assert_eq!(sound["errors"], Value::Array(vec![]), "{sound}");
 
-    configuration.replace("manifest.json", "\"command\": [\"nginx\"", "\"command\": [\"nginz\"");
-    configuration.replace("manifest.json", "\"user\": \"www-data\"", "\"user\": \"www-data\", \"group\": \"no-such\"");
+    configuration.replace(
+        "manifest.json",
+        "\"command\": [\"nginx\"",
+        "\"command\": [\"nginz\"",
+    );
+    configuration.replace(
+        "manifest.json",
+        "\"user\": \"www-data\"",
+        "\"user\": \"www-data\", \"group\": \"no-such\"",
+    );
     let unsound = check(&configuration, 1);
     let errors = unsound["errors"].as_array().unwrap();
     assert!(errors.iter().any(|error| error["code"] == 67), "{unsound}");
@@ -131,13 +179,25 @@ fn an_image_is_tried_without_writing_anything() {
 #[ignore = "needs root and a Docker engine"]
 fn the_readmes_smoke_test_works_as_printed() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let mut printed = readme.lines().skip_while(|line| !line.starts_with("$ docker run --rm -v ")).map(str::to_owned);
-    let command =
-        printed.next().unwrap().replace("$ ", "").replace(" sealinit-nginx ", &format!(" {} ", Image::nginx().id()));
+    let mut printed = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("$ docker run --rm -v "))
+        .map(str::to_owned);
+    let command = printed
+        .next()
+        .unwrap()
+        .replace("$ ", "")
+        .replace(" sealinit-nginx ", &format!(" {} ", Image::nginx().id()));
     let configuration = Configuration::example("nginx");
     let mounted = configuration.path("").display().to_string();
-    let command = command.replace("$PWD/examples/nginx:", &format!("{}:", mounted.trim_end_matches('/')));
-    assert!(command.ends_with(" check") && command.contains(mounted.trim_end_matches('/')), "{command}");
+    let command = command.replace(
+        "$PWD/examples/nginx:",
+        &format!("{}:", mounted.trim_end_matches('/')),
+    );
+    assert!(
+        command.ends_with(" check") && command.contains(mounted.trim_end_matches('/')),
+        "{command}"
+    );
     let check = |code: i32| {
         let output = Command::new("sh").args(["-c", &command]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", text(&output));
@@ -146,10 +206,22 @@ fn the_readmes_smoke_test_works_as_printed() {
     let said = check(0);
     assert_eq!(said.lines().next(), printed.next().as_deref());
 
-    configuration.replace("manifest.json", "\"command\": [\"nginx\"", "\"command\": [\"nginz\"");
+    configuration.replace(
+        "manifest.json",
+        "\"command\": [\"nginx\"",
+        "\"command\": [\"nginz\"",
+    );
     let said = check(1);
-    assert!(said.starts_with("problems: 1 error and 0 warnings; a first start is not as it should be\n"), "{said}");
-    assert!(said.contains("\nerror cannot find the service's program nginz in PATH="), "{said}");
+    assert!(
+        said.starts_with(
+            "problems: 1 error and 0 warnings; a first start is not as it should be\n"
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nerror cannot find the service's program nginz in PATH="),
+        "{said}"
+    );
 }
 
 /// "what follows the image's name is a command line of sealinit's"
@@ -158,14 +230,30 @@ fn the_readmes_smoke_test_works_as_printed() {
 fn every_command_is_a_word_after_the_image() {
     let configuration = Configuration::example("nginx");
     let cases: [(&[&str], i32, &str); 5] = [
-        (&["verify"], 1, "unsealed: nothing is sealed in /var/lib/sealinit; the first sealinit run seals\n"),
-        (&["status"], 0, "unsealed: nothing is sealed here; the first sealinit run seals\n"),
+        (
+            &["verify"],
+            1,
+            "unsealed: nothing is sealed in /var/lib/sealinit; the first sealinit run seals\n",
+        ),
+        (
+            &["status"],
+            0,
+            "unsealed: nothing is sealed here; the first sealinit run seals\n",
+        ),
         (&["plan", "--diff"], 0, "seal: "),
         (&["run", "--", "nginx", "-e", "stderr", "-t"], 0, ""),
-        (&["--version"], 0, concat!("sealinit ", env!("CARGO_PKG_VERSION"), "\n")),
+        (
+            &["--version"],
+            0,
+            concat!("sealinit ", env!("CARGO_PKG_VERSION"), "\n"),
+        ),
     ];
     for (words, code, said) in cases {
-        let container = Image::nginx().run().configuration(&configuration).arguments(words).start();
+        let container = Image::nginx()
+            .run()
+            .configuration(&configuration)
+            .arguments(words)
+            .start();
         let stdout = container.finished(code);
         assert!(stdout.starts_with(said), "{words:?}: {stdout}");
     }
@@ -176,8 +264,7 @@ fn every_command_is_a_word_after_the_image() {
 #[ignore = "needs root and a Docker engine"]
 fn nginx_checks_its_configuration_before_it_is_sealed() {
     let configuration = Configuration::example("nginx");
-    let check =
-        r#""version": 1, "check": [{"command": ["nginx", "-t", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"]}]"#;
+    let check = r#""version": 1, "check": [{"command": ["nginx", "-t", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"]}]"#;
     configuration.replace("manifest.json", "\"version\": 1", check);
     let container = Image::nginx().run().configuration(&configuration).start();
     container.started();
@@ -187,7 +274,11 @@ fn nginx_checks_its_configuration_before_it_is_sealed() {
     let container = Image::nginx().run().configuration(&configuration).start();
     container.refused(
         84,
-        &["[emerg]", "unknown directive \"no_such_directive\"", "exit code 1"],
+        &[
+            "[emerg]",
+            "unknown directive \"no_such_directive\"",
+            "exit code 1",
+        ],
         "start worker processes",
     );
 }
@@ -199,8 +290,10 @@ fn compose_runs_the_pinned_configuration_and_no_other() {
     let configuration = Configuration::example("nginx");
     let directory = configuration.path("").display().to_string();
     let digest = || {
-        let output =
-            Command::new(sealinit()).args(["digest", "--manifest"]).arg(configuration.path("manifest.json")).output();
+        let output = Command::new(sealinit())
+            .args(["digest", "--manifest"])
+            .arg(configuration.path("manifest.json"))
+            .output();
         text(&output.unwrap()).trim_end().to_owned()
     };
     let project = unique();
@@ -224,20 +317,34 @@ fn compose_runs_the_pinned_configuration_and_no_other() {
         text(&output)
     };
     let status = |format: &str| {
-        let output = Command::new("docker").args(["inspect", "--format", format, &project]).output().unwrap();
+        let output = Command::new("docker")
+            .args(["inspect", "--format", format, &project])
+            .output()
+            .unwrap();
         text(&output).trim_end().to_owned()
     };
     compose(&["up", "--detach"]);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        poll("a healthy container", || (status("{{.State.Health.Status}}") == "healthy").then_some(()));
+        poll("a healthy container", || {
+            (status("{{.State.Health.Status}}") == "healthy").then_some(())
+        });
         assert!(compose(&["logs", "--no-color"]).contains(" pin=ok "));
 
-        configuration.replace("nginx.conf", "events {}", "# another configuration\nevents {}");
+        configuration.replace(
+            "nginx.conf",
+            "events {}",
+            "# another configuration\nevents {}",
+        );
         assert_ne!(digest(), pin);
         compose(&["up", "--detach", "--force-recreate"]);
-        poll("the refusal", || (status("{{.State.ExitCode}}") == "82").then_some(()));
+        poll("the refusal", || {
+            (status("{{.State.ExitCode}}") == "82").then_some(())
+        });
         let logs = compose(&["logs", "--no-color"]);
-        assert!(logs.contains("the configuration is not the pinned one"), "{logs}");
+        assert!(
+            logs.contains("the configuration is not the pinned one"),
+            "{logs}"
+        );
     }));
     compose(&["down", "--volumes"]);
     if let Err(panic) = ended {

@@ -10,12 +10,20 @@ use serde_json::{Value, json};
 
 fn sealinit(arguments: &[&str]) -> process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealinit"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).output().unwrap()
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn schema() -> Value {
     let output = sealinit(&["schema"]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -78,15 +86,20 @@ fn whole() -> Value {
 #[test]
 fn the_schema_is_one_by_its_own_meta_schema() {
     let schema = schema();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
     jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
 fn every_key_has_a_description() {
     fn look(at: &str, schema: &Value, described: &mut usize) {
-        if let Some(properties) =
-            schema.get("properties").and_then(Value::as_object).filter(|_| schema["type"] == "object")
+        if let Some(properties) = schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .filter(|_| schema["type"] == "object")
         {
             for (key, property) in properties {
                 let description = property["description"].as_str().unwrap_or_default();
@@ -94,7 +107,12 @@ fn every_key_has_a_description() {
                 *described += 1;
             }
         }
-        for (name, definition) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
+        for (name, definition) in schema
+            .get("$defs")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             look(name, definition, described);
         }
     }
@@ -117,10 +135,20 @@ fn every_object_and_every_written_value_has_examples_that_are_valid() {
             );
             found.push(at.to_owned());
         }
-        for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (key, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             look(&format!("{at}.{key}"), property, definitions, found);
         }
-        for (name, definition) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
+        for (name, definition) in schema
+            .get("$defs")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             look(name, definition, definitions, found);
         }
     }
@@ -147,7 +175,10 @@ fn every_object_and_every_written_value_has_examples_that_are_valid() {
         "Service.umask",
         "Signals.rewrite",
     ] {
-        assert!(found.iter().any(|found| found == place), "{place} has no examples: {found:?}");
+        assert!(
+            found.iter().any(|found| found == place),
+            "{place} has no examples: {found:?}"
+        );
     }
 }
 
@@ -166,13 +197,16 @@ fn what_is_right_is_right_for_both() {
         }
     }
     assert!(found >= 3, "{found} examples");
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     for block in readme.split("```json\n").skip(1) {
         manifests.push(serde_json::from_str(block.split("```").next().unwrap()).unwrap());
     }
     for manifest in manifests {
-        let errors: Vec<String> =
-            validator.iter_errors(&manifest).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let errors: Vec<String> = validator
+            .iter_errors(&manifest)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{errors:?}\n{manifest:#}");
         assert!(is_read(&manifest), "{manifest:#}");
     }
@@ -259,7 +293,10 @@ fn what_is_wrong_is_wrong_for_both() {
             manifest = wrong.clone();
         }
         assert!(!is_read(&manifest), "the reader takes {wrong} at {place}");
-        assert!(!validator.is_valid(&manifest), "the schema takes {wrong} at {place}");
+        assert!(
+            !validator.is_valid(&manifest),
+            "the schema takes {wrong} at {place}"
+        );
     }
     for (object, key) in [
         ("", "version"),
@@ -270,7 +307,15 @@ fn what_is_wrong_is_wrong_for_both() {
         ("/check/0", "command"),
     ] {
         let mut manifest = whole();
-        manifest.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(key);
-        assert!(!is_read(&manifest) && !validator.is_valid(&manifest), "{object} without {key}");
+        manifest
+            .pointer_mut(object)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(key);
+        assert!(
+            !is_read(&manifest) && !validator.is_valid(&manifest),
+            "{object} without {key}"
+        );
     }
 }

@@ -39,7 +39,14 @@ fn sealed() -> Option<Sandbox> {
 
 /// The digest that the deploy host computes.
 fn digest(sandbox: &Sandbox) -> String {
-    sandbox.launch().subcommand(["digest"]).start().code(0).stdout.trim_end().into()
+    sandbox
+        .launch()
+        .subcommand(["digest"])
+        .start()
+        .code(0)
+        .stdout
+        .trim_end()
+        .into()
 }
 
 /// Runs a reporting command inside, where it must write nothing, neither on the disk nor to the log.
@@ -61,7 +68,13 @@ fn json_of(sandbox: &Sandbox, arguments: &[&str], code: i32) -> Value {
 
 fn from_host(arguments: &[&str], sandbox: &Sandbox) -> Output {
     let root = sandbox.path("/");
-    Command::new(env!("CARGO_BIN_EXE_sealinit")).args(arguments).arg("--root").arg(root).env_clear().output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_sealinit"))
+        .args(arguments)
+        .arg("--root")
+        .arg(root)
+        .env_clear()
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -70,7 +83,9 @@ fn verify_of_an_untouched_disk_is_clean() {
     let digest = digest(&sandbox);
     assert_eq!(
         inside(&sandbox, &["verify"], 0).stdout,
-        format!("clean: 8 entries as sealed\ndigest={digest} pin=none lock=full entries=8 mutable=1\n")
+        format!(
+            "clean: 8 entries as sealed\ndigest={digest} pin=none lock=full entries=8 mutable=1\n"
+        )
     );
     assert_eq!(
         inside(&sandbox, &["verify", "--format", "json"], 0).stdout,
@@ -124,11 +139,22 @@ fn verify_lists_every_difference_in_order() {
         })
     );
     let differences = machine["differences"].as_array().unwrap();
-    let paths: Vec<&str> = differences.iter().map(|found| found["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> = differences
+        .iter()
+        .map(|found| found["path"].as_str().unwrap())
+        .collect();
     assert_eq!(paths.len(), 8);
     assert!(paths.is_sorted(), "{paths:?}");
-    for secret in [hash("the key\n"), hash("a lie\n"), "a lie".into(), "tampered".into()] {
-        assert!(!found.stdout.contains(&secret) && !machine.to_string().contains(&secret), "{secret}");
+    for secret in [
+        hash("the key\n"),
+        hash("a lie\n"),
+        "a lie".into(),
+        "tampered".into(),
+    ] {
+        assert!(
+            !found.stdout.contains(&secret) && !machine.to_string().contains(&secret),
+            "{secret}"
+        );
     }
 }
 
@@ -136,7 +162,10 @@ fn verify_lists_every_difference_in_order() {
 fn verify_of_what_was_never_sealed_finds_nothing_sealed() {
     let Some(sandbox) = configured() else { return };
     let error = "nothing is sealed in /var/lib/sealinit; the first sealinit run seals";
-    assert_eq!(inside(&sandbox, &["verify"], 1).stdout, format!("unsealed: {error}\n"));
+    assert_eq!(
+        inside(&sandbox, &["verify"], 1).stdout,
+        format!("unsealed: {error}\n")
+    );
     assert_eq!(
         json_of(&sandbox, &["verify"], 1),
         json!({
@@ -149,7 +178,10 @@ fn verify_of_what_was_never_sealed_finds_nothing_sealed() {
 #[test]
 fn verify_of_an_interrupted_first_start_says_so() {
     let Some(sandbox) = configured() else { return };
-    sandbox.file(JOURNAL, format!(r#"{{"version":1,"digest":"{}"}}"#, digest(&sandbox)));
+    sandbox.file(
+        JOURNAL,
+        format!(r#"{{"version":1,"digest":"{}"}}"#, digest(&sandbox)),
+    );
     let found = inside(&sandbox, &["verify"], 1);
     assert_eq!(
         found.stdout,
@@ -167,9 +199,12 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
         ("it belongs to uid 0 with mode 0420", |sandbox| {
             sandbox.mode(SEAL, 0o420);
         }),
-        ("it belongs to uid 1000, and says that uid 0 sealed it", |sandbox| {
-            sandbox.owner(SEAL, APP, APP);
-        }),
+        (
+            "it belongs to uid 1000, and says that uid 0 sealed it",
+            |sandbox| {
+                sandbox.owner(SEAL, APP, APP);
+            },
+        ),
         ("is owned by uid 1000 with mode 0700", |sandbox| {
             sandbox.owner("/var/lib/sealinit", APP, APP);
         }),
@@ -181,10 +216,15 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
         let Some(sandbox) = sealed() else { return };
         tamper(&sandbox);
         let found = inside(&sandbox, &["verify"], 1).stdout;
-        assert!(found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "), "{found}");
+        assert!(
+            found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+            "{found}"
+        );
         assert!(found.contains(why), "{why}: {found}");
         assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "unbelievable");
-        let _ = sandbox.start().refused(81, why.split(", and says").next().unwrap());
+        let _ = sandbox
+            .start()
+            .refused(81, why.split(", and says").next().unwrap());
     }
 }
 
@@ -192,7 +232,10 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
 fn verify_compares_with_the_pin_too() {
     let Some(sandbox) = sealed() else { return };
     let digest = digest(&sandbox);
-    assert_eq!(json_of(&sandbox, &["verify", "--pin", &digest], 0)["pin"], "ok");
+    assert_eq!(
+        json_of(&sandbox, &["verify", "--pin", &digest], 0)["pin"],
+        "ok"
+    );
 
     let other = format!("sha256:{}", "0".repeat(64));
     let error = format!(
@@ -204,11 +247,25 @@ fn verify_compares_with_the_pin_too() {
     );
     sandbox.mode(CONF, 0o444);
     let found = json_of(&sandbox, &["verify", "--pin", &other], 1);
-    assert_eq!((&found["result"], &found["error"]), (&json!("mismatch"), &json!(error)));
-    assert_eq!(found["differences"][0]["attribute"], "mode", "what drifted is told all the same");
+    assert_eq!(
+        (&found["result"], &found["error"]),
+        (&json!("mismatch"), &json!(error))
+    );
+    assert_eq!(
+        found["differences"][0]["attribute"], "mode",
+        "what drifted is told all the same"
+    );
 
-    let by_variable = sandbox.launch().subcommand(["verify"]).env("SEALINIT_PIN", &other).start().code(1);
-    assert!(by_variable.stdout.starts_with("mismatch: "), "{by_variable:?}");
+    let by_variable = sandbox
+        .launch()
+        .subcommand(["verify"])
+        .env("SEALINIT_PIN", &other)
+        .start()
+        .code(1);
+    assert!(
+        by_variable.stdout.starts_with("mismatch: "),
+        "{by_variable:?}"
+    );
 }
 
 #[test]
@@ -220,7 +277,10 @@ fn verify_from_the_host_says_the_same_as_inside() {
         }
         let output = from_host(&["verify"], &sandbox);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), inside(&sandbox, &["verify"], code).stdout);
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            inside(&sandbox, &["verify"], code).stdout
+        );
     }
 }
 
@@ -233,22 +293,39 @@ fn verify_from_the_host_follows_no_link_out_of_the_root() {
     other.one_file(&["true"]);
     let _ = other.start().success();
     let outside = other.path("/var/lib/sealinit");
-    sandbox.remove("/var/lib/sealinit").symlink("/var/lib/sealinit", outside.to_str().unwrap());
+    sandbox
+        .remove("/var/lib/sealinit")
+        .symlink("/var/lib/sealinit", outside.to_str().unwrap());
     let output = from_host(&["verify"], &sandbox);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("unsealed: "));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .starts_with("unsealed: ")
+    );
 
     sandbox.remove("/var/lib/sealinit");
     let _ = sandbox.start().success();
     // The same attributes and names outside.
     let copy = other.directory("/copy", 0o755).path("/copy");
-    let copied = Command::new("cp").arg("-a").arg(sandbox.path("/etc/app")).arg(&copy).status();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.path("/etc/app"))
+        .arg(&copy)
+        .status();
     assert!(copied.unwrap().success());
-    sandbox.remove("/etc/app").symlink("/etc/app", copy.join("app").to_str().unwrap());
+    sandbox
+        .remove("/etc/app")
+        .symlink("/etc/app", copy.join("app").to_str().unwrap());
     let output = from_host(&["verify", "--format", "json"], &sandbox);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let missing = found["differences"].as_array().unwrap().iter().filter(|found| found["change"] == "missing").count();
+    let missing = found["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|found| found["change"] == "missing")
+        .count();
     assert_eq!(missing, 4, "{found}");
 }
 
@@ -256,7 +333,11 @@ fn verify_from_the_host_follows_no_link_out_of_the_root() {
 fn verify_by_the_services_uid_cannot_look_at_roots_seal() {
     let Some(sandbox) = sealed() else { return };
     let verify = |format: &str| {
-        let start = sandbox.launch().subcommand(["verify", "--format", format]).user(APP, APP).start();
+        let start = sandbox
+            .launch()
+            .subcommand(["verify", "--format", format])
+            .user(APP, APP)
+            .start();
         start.untouched();
         start.code(74).stdout
     };
@@ -264,14 +345,19 @@ fn verify_by_the_services_uid_cannot_look_at_roots_seal() {
                  Permission denied (os error 13); check owner and mode, or the capabilities that were dropped; \
                  ask as the user that sealed (docker exec --user)";
     let found: Value = serde_json::from_str(&verify("json")).unwrap();
-    assert_eq!((&found["result"], &found["error"]), (&json!("unknown"), &json!(error)));
+    assert_eq!(
+        (&found["result"], &found["error"]),
+        (&json!("unknown"), &json!(error))
+    );
     assert_eq!(verify("text"), format!("unknown: {error}\n"));
 }
 
 /// "Works as the service's own uid as far as permissions allow and says what it could not look at."
 #[test]
 fn verify_without_root_goes_on_where_it_cannot_look() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -284,46 +370,90 @@ fn verify_without_root_goes_on_where_it_cannot_look() {
         }))
         .source("app.conf", CONTENT)
         .owner("/etc/sealinit", APP, APP);
-    for directory in ["/srv", "/srv/a", "/srv/a/closed", "/srv/a/open", "/var/lib/sealinit"] {
-        sandbox.directory(directory, 0o755).owner(directory, APP, APP);
+    for directory in [
+        "/srv",
+        "/srv/a",
+        "/srv/a/closed",
+        "/srv/a/open",
+        "/var/lib/sealinit",
+    ] {
+        sandbox
+            .directory(directory, 0o755)
+            .owner(directory, APP, APP);
     }
     let start = sandbox.launch().user(APP, APP).start().success();
     assert_eq!(start.summarised("lock"), "none");
     let verify = |code| {
-        let outcome = sandbox.launch().subcommand(["verify"]).user(APP, APP).start().code(code);
-        outcome.stdout.lines().filter(|line| !line.starts_with("digest=")).map(str::to_owned).collect::<Vec<_>>()
+        let outcome = sandbox
+            .launch()
+            .subcommand(["verify"])
+            .user(APP, APP)
+            .start()
+            .code(code);
+        outcome
+            .stdout
+            .lines()
+            .filter(|line| !line.starts_with("digest="))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(verify(0), ["clean: 3 entries as sealed"]);
 
-    sandbox.owner("/srv/a/closed", 0, 0).mode("/srv/a/closed", 0o700);
+    sandbox
+        .owner("/srv/a/closed", 0, 0)
+        .mode("/srv/a/closed", 0o700);
     let unseen = "unseen cannot verify /srv/a/closed/conf: cannot open /srv/a/closed/conf: Permission denied (os error 13); \
                   check owner and mode, or the capabilities that were dropped";
-    assert_eq!(verify(74), ["incomplete: no difference in what could be looked at of 3 entries", unseen]);
+    assert_eq!(
+        verify(74),
+        [
+            "incomplete: no difference in what could be looked at of 3 entries",
+            unseen
+        ]
+    );
 
     sandbox.file("/srv/z", "tampered\n");
     let found = verify(1);
     assert_eq!(found[0], "drift: 1 difference in 3 entries");
-    assert!(found[1].starts_with("changed /srv/z: content: "), "{found:?}");
+    assert!(
+        found[1].starts_with("changed /srv/z: content: "),
+        "{found:?}"
+    );
     assert_eq!(found[2..], [unseen]);
 
     // The host's root sees everything, and what belonged to the installer is no one else's to it either.
-    sandbox.file("/srv/z", CONTENT).owner("/srv/a/closed", APP, APP).mode("/srv/a/closed", 0o755);
+    sandbox
+        .file("/srv/z", CONTENT)
+        .owner("/srv/a/closed", APP, APP)
+        .mode("/srv/a/closed", 0o755);
     assert_eq!(from_host(&["verify"], &sandbox).status.code(), Some(0));
 }
 
 #[test]
 fn verify_needs_neither_manifest_nor_sources_nor_accounts() {
     let Some(sandbox) = sealed() else { return };
-    sandbox.remove("/etc/sealinit").remove("/etc/passwd").remove("/etc/group");
+    sandbox
+        .remove("/etc/sealinit")
+        .remove("/etc/passwd")
+        .remove("/etc/group");
     inside(&sandbox, &["verify"], 0);
-    let bare = sandbox.launch().subcommand(["verify"]).without_proc().start().code(0);
+    let bare = sandbox
+        .launch()
+        .subcommand(["verify"])
+        .without_proc()
+        .start()
+        .code(0);
     assert!(bare.stdout.starts_with("clean: "), "{bare:?}");
 }
 
 #[test]
 fn verify_does_not_wait_for_a_start_that_holds_the_state() {
     let Some(sandbox) = sealed() else { return };
-    let verify = sandbox.launch().subcommand(["verify"]).prelude("exec 9< /var/lib/sealinit; flock 9").start();
+    let verify = sandbox
+        .launch()
+        .subcommand(["verify"])
+        .prelude("exec 9< /var/lib/sealinit; flock 9")
+        .start();
     assert!(verify.code(0).stdout.starts_with("clean: "));
 }
 
@@ -345,8 +475,15 @@ fn a_root_that_is_none_cannot_be_looked_at() {
 fn a_report_that_cannot_be_written_is_an_error() {
     let Some(sandbox) = sealed() else { return };
     for command in ["verify", "status"] {
-        let start = sandbox.launch().bind_host("/dev/full", "/dev/null").prelude("exec > /dev/null");
-        let _ = start.subcommand([command]).start().code(74).says("cannot write to standard output");
+        let start = sandbox
+            .launch()
+            .bind_host("/dev/full", "/dev/null")
+            .prelude("exec > /dev/null");
+        let _ = start
+            .subcommand([command])
+            .start()
+            .code(74)
+            .says("cannot write to standard output");
     }
 }
 
@@ -360,7 +497,10 @@ fn status_tells_what_is_sealed() {
         .strip_prefix("sealed ")
         .and_then(|rest| rest.strip_suffix(concat!(" by sealinit ", env!("CARGO_PKG_VERSION"))));
     let at = at.unwrap_or_else(|| panic!("{first}"));
-    assert!(at.len() == 20 && at.starts_with("20") && at.ends_with('Z'), "{at}");
+    assert!(
+        at.len() == 20 && at.starts_with("20") && at.ends_with('Z'),
+        "{at}"
+    );
     assert_eq!(
         rest,
         format!(
@@ -427,6 +567,9 @@ fn status_of_a_damaged_seal_is_an_error() {
     let Some(sandbox) = sealed() else { return };
     sandbox.file(SEAL, "torn");
     let found = inside(&sandbox, &["status"], 74).stdout;
-    assert!(found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "), "{found}");
+    assert!(
+        found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+        "{found}"
+    );
     assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "unbelievable");
 }

@@ -32,10 +32,22 @@ pub(crate) fn probe() -> &'static Path {
     PROBE.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/probe.c");
-        let (path, new) = (directory.join("probe"), directory.join(format!("probe.{}", process::id())));
+        let (path, new) = (
+            directory.join("probe"),
+            directory.join(format!("probe.{}", process::id())),
+        );
         // Static, to run in any root; and whoever links a static Rust program has what that takes.
-        let compiled = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&new).arg(source).output().unwrap();
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let compiled = Command::new("cc")
+            .args(["-static", "-O1", "-o"])
+            .arg(&new)
+            .arg(source)
+            .output()
+            .unwrap();
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
         fs::rename(new, &path).unwrap();
         path
     })
@@ -50,7 +62,9 @@ pub(crate) fn image() -> Option<Sandbox> {
 
 /// Puts the probe into an image.
 pub(crate) fn with_probe(sandbox: &Sandbox) {
-    sandbox.file(PROBE, fs::read(probe()).unwrap()).mode(PROBE, 0o755);
+    sandbox
+        .file(PROBE, fs::read(probe()).unwrap())
+        .mode(PROBE, 0o755);
 }
 
 /// Asks until the answer is yes.
@@ -58,7 +72,10 @@ pub(crate) fn with_probe(sandbox: &Sandbox) {
 pub(crate) fn wait_until(what: impl Display, mut ask: impl FnMut() -> bool) {
     let since = Instant::now();
     while !ask() {
-        assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
+        assert!(
+            since.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} until {what}"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -66,24 +83,39 @@ pub(crate) fn wait_until(what: impl Display, mut ask: impl FnMut() -> bool) {
 /// Sends signals to a process of the host.
 #[track_caller]
 pub(crate) fn send(pid: u32, signals: impl IntoIterator<Item = i32>) {
-    let numbers: Vec<String> = signals.into_iter().map(|number| number.to_string()).collect();
-    let sent = Command::new(probe()).arg("send").arg(pid.to_string()).args(&numbers).status().unwrap();
+    let numbers: Vec<String> = signals
+        .into_iter()
+        .map(|number| number.to_string())
+        .collect();
+    let sent = Command::new(probe())
+        .arg("send")
+        .arg(pid.to_string())
+        .args(&numbers)
+        .status()
+        .unwrap();
     assert!(sent.success(), "{numbers:?} cannot be sent to {pid}");
 }
 
 /// A field of `/proc/PID/status`, its columns separated by single blanks.
 pub(crate) fn status(pid: u32, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap_or_default();
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .unwrap_or_default();
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The children of a process, lowest number first. Zombies are none.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
-    let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut found: Vec<u32> = numbers
-        .filter(|&number| status(number, "PPid") == parent && !status(number, "State").starts_with('Z'))
+        .filter(|&number| {
+            status(number, "PPid") == parent && !status(number, "State").starts_with('Z')
+        })
         .collect();
     found.sort_unstable();
     found
@@ -139,20 +171,44 @@ impl Debug for Running {
 impl Running {
     /// Starts it with both streams read by the test.
     pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Text::default(), Text::default());
-        let readers = vec![stdout.read(child.stdout.take().unwrap()), stderr.read(child.stderr.take().unwrap())];
-        Self { child, stdout, stderr, readers, init: OnceLock::new() }
+        let readers = vec![
+            stdout.read(child.stdout.take().unwrap()),
+            stderr.read(child.stderr.take().unwrap()),
+        ];
+        Self {
+            child,
+            stdout,
+            stderr,
+            readers,
+            init: OnceLock::new(),
+        }
     }
 
     /// Starts it with a standard error that nobody reads.
     pub(crate) fn start_unread(mut command: Command) -> (Self, ChildStderr) {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Text::default(), child.stderr.take().unwrap());
         let readers = vec![stdout.read(child.stdout.take().unwrap())];
-        (Self { child, stdout, stderr: Text::default(), readers, init: OnceLock::new() }, stderr)
+        (
+            Self {
+                child,
+                stdout,
+                stderr: Text::default(),
+                readers,
+                init: OnceLock::new(),
+            },
+            stderr,
+        )
     }
 
     /// Starts it on a terminal, of which this is the other side.
@@ -160,7 +216,13 @@ impl Running {
         let stdout = Text::default();
         let readers = vec![stdout.read(terminal)];
         let child = command.spawn().unwrap();
-        Self { child, stdout, stderr: Text::default(), readers, init: OnceLock::new() }
+        Self {
+            child,
+            stdout,
+            stderr: Text::default(),
+            readers,
+            init: OnceLock::new(),
+        }
     }
 
     /// Standard output, or the terminal, so far.
@@ -176,7 +238,9 @@ impl Running {
     /// Waits until it has printed this on standard output.
     #[track_caller]
     pub(crate) fn prints(&self, text: &str) -> &Self {
-        self.until(format_args!("it prints {text:?}"), || self.stdout().contains(text))
+        self.until(format_args!("it prints {text:?}"), || {
+            self.stdout().contains(text)
+        })
     }
 
     /// Asks until the answer is yes.
@@ -184,7 +248,10 @@ impl Running {
     pub(crate) fn until(&self, what: impl Display, mut ask: impl FnMut() -> bool) -> &Self {
         let since = Instant::now();
         while !ask() {
-            assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}\n{self:?}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "waited {PATIENCE:?} until {what}\n{self:?}"
+            );
             thread::sleep(Duration::from_millis(5));
         }
         self
@@ -207,14 +274,20 @@ impl Running {
 
     /// Processes of this name below it, as the host numbers them.
     pub(crate) fn descendants_named(&self, name: &str) -> Vec<u32> {
-        self.descendants().into_iter().filter(|&pid| status(pid, "Name") == name).collect()
+        self.descendants()
+            .into_iter()
+            .filter(|&pid| status(pid, "Name") == name)
+            .collect()
     }
 
     /// The sealinit that supervises, as the host numbers it. The service must have been heard of: before, it may not be there yet.
     #[track_caller]
     pub(crate) fn init(&self) -> u32 {
         *self.init.get_or_init(|| {
-            let found = self.descendants().into_iter().find(|&pid| status(pid, "Name") == "sealinit");
+            let found = self
+                .descendants()
+                .into_iter()
+                .find(|&pid| status(pid, "Name") == "sealinit");
             found.unwrap_or_else(|| panic!("no sealinit runs\n{self:?}"))
         })
     }
@@ -223,7 +296,9 @@ impl Running {
     #[track_caller]
     pub(crate) fn service(&self) -> u32 {
         let children = children(self.init());
-        *children.first().unwrap_or_else(|| panic!("no service runs\n{self:?}"))
+        *children
+            .first()
+            .unwrap_or_else(|| panic!("no service runs\n{self:?}"))
     }
 
     /// Sends a signal to the init, from outside.
@@ -241,16 +316,26 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} for its end\n{self:?}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "waited {PATIENCE:?} for its end\n{self:?}"
+            );
             thread::sleep(Duration::from_millis(5));
         };
         // Whoever outlives it may hold its streams open: that is not waited for.
         let since = Instant::now();
-        while self.readers.iter().any(|reader| !reader.is_finished()) && since.elapsed() < Duration::from_secs(2) {
+        while self.readers.iter().any(|reader| !reader.is_finished())
+            && since.elapsed() < Duration::from_secs(2)
+        {
             thread::sleep(Duration::from_millis(2));
         }
         let open = self.readers.iter().any(|reader| !reader.is_finished());
-        Ended { status, stdout: self.stdout.get(), stderr: self.stderr.get(), open }
+        Ended {
+            status,
+            stdout: self.stdout.get(),
+            stderr: self.stderr.get(),
+            open,
+        }
     }
 }
 
@@ -261,7 +346,10 @@ impl Drop for Running {
             return;
         }
         for pid in self.descendants().into_iter().rev() {
-            let _ = Command::new(probe()).args(["send", &pid.to_string(), "9"]).stderr(Stdio::null()).status();
+            let _ = Command::new(probe())
+                .args(["send", &pid.to_string(), "9"])
+                .stderr(Stdio::null())
+                .status();
         }
         let _ = self.child.wait();
     }

@@ -106,8 +106,11 @@ impl Sandbox {
     }
 
     fn create(parent: &Path) -> Self {
-        let directory =
-            parent.join(format!("sealinit-it-{}-{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let directory = parent.join(format!(
+            "sealinit-it-{}-{}",
+            process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ));
         let sandbox = Self { directory };
         let root = sandbox.root();
         fs::create_dir_all(&root).unwrap();
@@ -140,9 +143,13 @@ impl Sandbox {
             }
         }
         // What the binary, the null device and /usr are bound on.
-        sandbox.file("/sbin/sealinit", "").mode("/sbin/sealinit", 0o755);
+        sandbox
+            .file("/sbin/sealinit", "")
+            .mode("/sbin/sealinit", 0o755);
         sandbox.file("/dev/null", "");
-        sandbox.file("/etc/passwd", PASSWD).file("/etc/group", GROUP);
+        sandbox
+            .file("/etc/passwd", PASSWD)
+            .file("/etc/group", GROUP);
         sandbox.owner("/home/app", APP, APP);
         sandbox.directory("/etc/sealinit", 0o755);
         sandbox
@@ -155,13 +162,19 @@ impl Sandbox {
     /// The host's path of a path of the sandbox. Refuses to pass a symlink: an absolute one would leave the sandbox.
     pub(crate) fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref();
-        let relative = inside.strip_prefix("/").expect("a path in the sandbox is absolute");
+        let relative = inside
+            .strip_prefix("/")
+            .expect("a path in the sandbox is absolute");
         let mut path = self.root();
         let mut components = relative.components().peekable();
         while let Some(component) = components.next() {
             path.push(component);
             let last = components.peek().is_none();
-            assert!(last || !path.is_symlink(), "{} is a symlink, which the harness must not follow", path.display());
+            assert!(
+                last || !path.is_symlink(),
+                "{} is a symlink, which the harness must not follow",
+                path.display()
+            );
         }
         path
     }
@@ -169,7 +182,11 @@ impl Sandbox {
     /// The path for writing: not through a symlink at its end either.
     fn path_to_write(&self, inside: impl AsRef<Path>) -> PathBuf {
         let path = self.path(inside);
-        assert!(!path.is_symlink(), "{} is a symlink, which the harness must not follow", path.display());
+        assert!(
+            !path.is_symlink(),
+            "{} is a symlink, which the harness must not follow",
+            path.display()
+        );
         path
     }
 
@@ -180,7 +197,8 @@ impl Sandbox {
 
     /// The manifest [`one_file`] with its source.
     pub(crate) fn one_file(&self, command: &[&str]) -> &Self {
-        self.manifest(&one_file(command)).source("app.conf", CONTENT)
+        self.manifest(&one_file(command))
+            .source("app.conf", CONTENT)
     }
 
     /// Writes a file beside the manifest.
@@ -233,7 +251,11 @@ impl Sandbox {
 
     /// Makes a named pipe.
     pub(crate) fn fifo(&self, path: &str) -> &Self {
-        let made = Command::new("mkfifo").arg("-m").arg("0644").arg(self.path(path)).status();
+        let made = Command::new("mkfifo")
+            .arg("-m")
+            .arg("0644")
+            .arg(self.path(path))
+            .status();
         assert!(made.unwrap().success());
         self
     }
@@ -275,7 +297,11 @@ impl Sandbox {
 
     /// One object as the kernel describes it: `file 0440 0:1000 <SHA-256>`, `directory 0755 0:0`, `symlink 0777 0:0 <target>`.
     pub(crate) fn object(&self, path: impl AsRef<Path>) -> String {
-        Object { identity: None, ..Object::read(&self.path(path)) }.to_string()
+        Object {
+            identity: None,
+            ..Object::read(&self.path(path))
+        }
+        .to_string()
     }
 
     /// Every object in the root with its type, mode, owner, group and content; what two starts that did the same leave alike.
@@ -296,7 +322,11 @@ impl Sandbox {
 
     /// Paths of sealinit's own temporary files.
     pub(crate) fn temporaries(&self) -> Vec<PathBuf> {
-        self.fingerprint().0.into_keys().filter(|path| is_temporary(path)).collect()
+        self.fingerprint()
+            .0
+            .into_keys()
+            .filter(|path| is_temporary(path))
+            .collect()
     }
 
     /// `sealinit run`, with more to say about it.
@@ -321,7 +351,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
-            note(&format!("KEEP {}: {}", test_name(), self.directory.display()));
+            note(&format!(
+                "KEEP {}: {}",
+                test_name(),
+                self.directory.display()
+            ));
         } else {
             // Another failure on the way out of a failed test would hide the first.
             let _ = fs::remove_dir_all(&self.directory);
@@ -345,19 +379,27 @@ pub(crate) struct Launch<'a> {
 impl Launch<'_> {
     /// More arguments after `run`.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().into()));
+        self.arguments.extend(
+            arguments
+                .into_iter()
+                .map(|argument| argument.as_ref().into()),
+        );
         self
     }
 
     /// Another subcommand than `run`, with its arguments.
-    pub(crate) fn subcommand<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn subcommand<S: AsRef<OsStr>>(
+        mut self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         self.arguments.clear();
         self.args(arguments)
     }
 
     /// A variable in the environment of the start, which otherwise holds `PATH` alone.
     pub(crate) fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.insert(key.as_ref().into(), value.as_ref().into());
+        self.environment
+            .insert(key.as_ref().into(), value.as_ref().into());
         self
     }
 
@@ -369,7 +411,8 @@ impl Launch<'_> {
 
     /// A command in front of sealinit, which it must exec: `setpriv …`, `env --ignore-signal`.
     pub(crate) fn wrapper<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
-        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().into()));
+        self.wrapper
+            .extend(words.into_iter().map(|word| word.as_ref().into()));
         self
     }
 
@@ -396,8 +439,17 @@ impl Launch<'_> {
 
     /// One more mount for this start, in the words of fstab(5); an absolute source is bound from the sandbox.
     pub(crate) fn mount(mut self, kind: &str, source: &str, target: &str, options: &str) -> Self {
-        let source = if kind == "none" { self.sandbox.path(source).into_os_string() } else { source.into() };
-        self.mounts.push_str(&fstab_line(source.as_ref(), &self.sandbox.path(target), kind, options));
+        let source = if kind == "none" {
+            self.sandbox.path(source).into_os_string()
+        } else {
+            source.into()
+        };
+        self.mounts.push_str(&fstab_line(
+            source.as_ref(),
+            &self.sandbox.path(target),
+            kind,
+            options,
+        ));
         self
     }
 
@@ -413,7 +465,12 @@ impl Launch<'_> {
 
     /// The host's device or file at a path of the sandbox, for this start.
     pub(crate) fn bind_host(mut self, source: &str, target: &str) -> Self {
-        self.mounts.push_str(&fstab_line(source.as_ref(), &self.sandbox.path(target), "none", "bind"));
+        self.mounts.push_str(&fstab_line(
+            source.as_ref(),
+            &self.sandbox.path(target),
+            "none",
+            "bind",
+        ));
         self
     }
 
@@ -449,13 +506,20 @@ impl Launch<'_> {
         let argv = self.argv();
         match &self.user_namespace {
             Some(namespace) => namespace.output(&argv),
-            None => Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output().unwrap(),
+            None => Command::new(&argv[0])
+                .args(&argv[1..])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap(),
         }
     }
 
     /// What starts it, for a test that does something while it runs.
     pub(crate) fn command(&self) -> Command {
-        assert!(self.user_namespace.is_none(), "what waits for its maps is started with start()");
+        assert!(
+            self.user_namespace.is_none(),
+            "what waits for its maps is started with start()"
+        );
         let argv = self.argv();
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]);
@@ -469,7 +533,15 @@ impl Launch<'_> {
         let script = "set -e; mount --all --fstab \"$1\"; root=$2; shift 2; exec chroot \"$root\" env -i \"$@\"";
         let mut argv: Vec<OsString> = ["timeout", "--signal=KILL", PATIENCE]
             .into_iter()
-            .chain(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"])
+            .chain([
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--propagation",
+                "private",
+            ])
             .chain(["--", "sh", "-c", script, "sh"])
             .map(OsString::from)
             .collect();
@@ -491,16 +563,35 @@ impl Launch<'_> {
         let root = self.sandbox.root();
         let mut fstab = String::new();
         for name in ["usr", "bin", "lib", "lib64"] {
-            if root.join(name).symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            if root
+                .join(name)
+                .symlink_metadata()
+                .is_ok_and(|found| found.is_dir())
+            {
                 let source = Path::new("/").join(name);
                 fstab.push_str(&fstab_line(&source, &root.join(name), "none", "bind,ro"));
             }
         }
         let binary = Path::new(env!("CARGO_BIN_EXE_sealinit"));
-        fstab.push_str(&fstab_line(binary, &root.join("sbin/sealinit"), "none", "bind,ro"));
-        fstab.push_str(&fstab_line("/dev/null".as_ref(), &root.join("dev/null"), "none", "bind"));
+        fstab.push_str(&fstab_line(
+            binary,
+            &root.join("sbin/sealinit"),
+            "none",
+            "bind,ro",
+        ));
+        fstab.push_str(&fstab_line(
+            "/dev/null".as_ref(),
+            &root.join("dev/null"),
+            "none",
+            "bind",
+        ));
         if self.proc {
-            fstab.push_str(&fstab_line("proc".as_ref(), &root.join("proc"), "proc", "defaults"));
+            fstab.push_str(&fstab_line(
+                "proc".as_ref(),
+                &root.join("proc"),
+                "proc",
+                "defaults",
+            ));
         }
         fstab + &self.mounts
     }
@@ -509,9 +600,15 @@ impl Launch<'_> {
 fn fstab_line(source: &Path, target: &Path, kind: &str, options: &str) -> String {
     let escape = |path: &Path| {
         let path = path.to_str().expect("the harness's own paths are text");
-        path.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
+        path.replace('\\', "\\134")
+            .replace(' ', "\\040")
+            .replace('\t', "\\011")
     };
-    format!("{} {} {kind} {options} 0 0\n", escape(source), escape(target))
+    format!(
+        "{} {} {kind} {options} 0 0\n",
+        escape(source),
+        escape(target)
+    )
 }
 
 /// A user namespace, by the lines of its maps.
@@ -525,7 +622,10 @@ pub(crate) struct UserNamespace {
 
 impl UserNamespace {
     /// Every id is itself, in two lines because an unprivileged creator of the namespace above has mapped root apart: what an engine's user namespace looks like from the inside.
-    pub(crate) const WHOLE: Self = Self { map: "0 0 1\n1 1 65535\n", deny_setgroups: false };
+    pub(crate) const WHOLE: Self = Self {
+        map: "0 0 1\n1 1 65535\n",
+        deny_setgroups: false,
+    };
 
     fn output(&self, argv: &[OsString]) -> Output {
         // The shell waits for its maps; what it then execs as uid 0 has every capability in the namespace.
@@ -587,7 +687,10 @@ impl Start {
             ["sealed", "resumed", "verified", "restored"].contains(&state.as_str()),
             "the service cannot have run with state={state}\n{outcome:?}"
         );
-        assert!(outcome.errors().is_empty(), "there were errors\n{outcome:?}");
+        assert!(
+            outcome.errors().is_empty(),
+            "there were errors\n{outcome:?}"
+        );
         outcome
     }
 
@@ -596,7 +699,10 @@ impl Start {
     pub(crate) fn refused(self, code: i32, reason: &str) -> Outcome {
         let changed = self.before.difference(&self.after);
         let outcome = self.failed(code, reason);
-        assert!(changed.is_empty(), "the refusal changed the disk:\n{changed}\n{outcome:?}");
+        assert!(
+            changed.is_empty(),
+            "the refusal changed the disk:\n{changed}\n{outcome:?}"
+        );
         outcome
     }
 
@@ -604,21 +710,34 @@ impl Start {
     #[track_caller]
     pub(crate) fn untouched(&self) {
         let changed = self.before.difference(&self.after);
-        assert!(changed.is_empty(), "the start changed the disk:\n{changed}\n{}", self.stderr);
+        assert!(
+            changed.is_empty(),
+            "the start changed the disk:\n{changed}\n{}",
+            self.stderr
+        );
     }
 
     /// The exit code, for a test that lets several be.
     #[track_caller]
     pub(crate) fn exit_code(&self) -> i32 {
-        self.code.unwrap_or_else(|| panic!("there is no exit code: {self:?}"))
+        self.code
+            .unwrap_or_else(|| panic!("there is no exit code: {self:?}"))
     }
 
     /// The exit code, for a test that lets it be any of these.
     #[track_caller]
     pub(crate) fn one_of(&self, codes: &[i32]) -> i32 {
         let code = self.exit_code();
-        let Self { description, stdout, stderr, .. } = self;
-        assert!(codes.contains(&code), "{code} is none of {codes:?}\n--- {description}\n{stdout}\n---\n{stderr}");
+        let Self {
+            description,
+            stdout,
+            stderr,
+            ..
+        } = self;
+        assert!(
+            codes.contains(&code),
+            "{code} is none of {codes:?}\n--- {description}\n{stdout}\n---\n{stderr}"
+        );
         code
     }
 
@@ -631,7 +750,10 @@ impl Start {
         outcome.each_line_is_sealinits();
         let errors = outcome.errors();
         assert!(!errors.is_empty(), "no reason is given\n{outcome:?}");
-        assert!(errors.iter().any(|error| error.contains(reason)), "the reason is not {reason:?}\n{outcome:?}");
+        assert!(
+            errors.iter().any(|error| error.contains(reason)),
+            "the reason is not {reason:?}\n{outcome:?}"
+        );
         outcome
     }
 
@@ -644,7 +766,10 @@ impl Start {
             stderr: self.stderr,
             description: format!("{} in {}", self.description, self.directory.display()),
         };
-        assert!(!outcome.stderr.contains("panicked"), "panicked\n{outcome:?}");
+        assert!(
+            !outcome.stderr.contains("panicked"),
+            "panicked\n{outcome:?}"
+        );
         assert_eq!(outcome.code, Some(code), "the exit code\n{outcome:?}");
         outcome
     }
@@ -652,7 +777,11 @@ impl Start {
     #[track_caller]
     fn ended(self, code: i32) -> Outcome {
         let outcome = self.code(code);
-        assert_eq!(outcome.summaries().len(), 1, "every start has exactly one summary line\n{outcome:?}");
+        assert_eq!(
+            outcome.summaries().len(),
+            1,
+            "every start has exactly one summary line\n{outcome:?}"
+        );
         outcome
     }
 }
@@ -677,7 +806,10 @@ impl Debug for Outcome {
 
 impl Outcome {
     fn summaries(&self) -> Vec<&str> {
-        self.stderr.lines().filter(|line| is_summary(line)).collect()
+        self.stderr
+            .lines()
+            .filter(|line| is_summary(line))
+            .collect()
     }
 
     /// The key=value pairs of the summary line, of a text or a JSON log.
@@ -690,16 +822,25 @@ impl Outcome {
                 Value::String(text) => text,
                 other => other.to_string(),
             };
-            return object.into_iter().map(|(key, value)| (key, text(value))).collect();
+            return object
+                .into_iter()
+                .map(|(key, value)| (key, text(value)))
+                .collect();
         }
-        line.split(' ').filter_map(|word| word.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()
+        line.split(' ')
+            .filter_map(|word| word.split_once('='))
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect()
     }
 
     /// One value of the summary line.
     #[track_caller]
     pub(crate) fn summarised(&self, key: &str) -> String {
         let summary = self.summary();
-        summary.get(key).unwrap_or_else(|| panic!("the summary has no {key}=\n{self:?}")).clone()
+        summary
+            .get(key)
+            .unwrap_or_else(|| panic!("the summary has no {key}=\n{self:?}"))
+            .clone()
     }
 
     /// The service, which printed its `/proc/self/status`, is uid and gid 1000 alone, with nothing of root's.
@@ -729,7 +870,13 @@ impl Outcome {
         self.stderr
             .lines()
             .filter(|line| !is_summary(line))
-            .filter_map(|line| if line.starts_with('{') { json_of(line, level) } else { line.strip_prefix(&prefix) })
+            .filter_map(|line| {
+                if line.starts_with('{') {
+                    json_of(line, level)
+                } else {
+                    line.strip_prefix(&prefix)
+                }
+            })
             .collect()
     }
 
@@ -753,15 +900,24 @@ impl Outcome {
     /// Asserts that some error, or warning, or any other line of the log has this part.
     #[track_caller]
     pub(crate) fn says(&self, part: &str) -> &Self {
-        assert!(self.stderr.lines().any(|line| line.contains(part)), "nothing says {part:?}\n{self:?}");
+        assert!(
+            self.stderr.lines().any(|line| line.contains(part)),
+            "nothing says {part:?}\n{self:?}"
+        );
         self
     }
 
     /// Asserts that neither the log nor the service's output has this part.
     #[track_caller]
     pub(crate) fn never_says(&self, part: &str) -> &Self {
-        assert!(!self.stderr.contains(part), "the log says {part:?}\n{self:?}");
-        assert!(!self.stdout.contains(part), "stdout says {part:?}\n{self:?}");
+        assert!(
+            !self.stderr.contains(part),
+            "the log says {part:?}\n{self:?}"
+        );
+        assert!(
+            !self.stdout.contains(part),
+            "stdout says {part:?}\n{self:?}"
+        );
         self
     }
 
@@ -785,7 +941,10 @@ impl Outcome {
                 line.starts_with("sealinit: ") || line.starts_with('{'),
                 "a message has more than one line: {line:?}\n{self:?}"
             );
-            assert!(!line.chars().any(char::is_control), "a message has control characters: {line:?}\n{self:?}");
+            assert!(
+                !line.chars().any(char::is_control),
+                "a message has control characters: {line:?}\n{self:?}"
+            );
         }
     }
 }
@@ -796,7 +955,9 @@ fn is_summary(line: &str) -> bool {
         return serde_json::from_str::<Value>(line).is_ok_and(|line| line.get("state").is_some());
     }
     let bare: String = line.replace("\\\"", "").split('"').step_by(2).collect();
-    ["state", "digest", "pin", "lock", "entries", "ms"].iter().all(|key| bare.contains(&format!(" {key}=")))
+    ["state", "digest", "pin", "lock", "entries", "ms"]
+        .iter()
+        .all(|key| bare.contains(&format!(" {key}=")))
 }
 
 /// A line of a JSON log, if it is of this level.
@@ -813,7 +974,8 @@ pub(crate) struct Tree(pub(crate) BTreeMap<PathBuf, Object>);
 impl Tree {
     /// Without the objects at and below these paths.
     pub(crate) fn without(mut self, paths: &[&str]) -> Self {
-        self.0.retain(|path, _| !paths.iter().any(|without| path.starts_with(without)));
+        self.0
+            .retain(|path, _| !paths.iter().any(|without| path.starts_with(without)));
         self
     }
 
@@ -856,14 +1018,19 @@ pub(crate) struct Object {
 
 impl Object {
     fn read(path: &Path) -> Self {
-        let metadata = path.symlink_metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let metadata = path
+            .symlink_metadata()
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let kind = metadata.file_type();
         let (kind, content) = if kind.is_file() {
             ("file", hash(fs::read(path).unwrap()))
         } else if kind.is_dir() {
             ("directory", String::new())
         } else if kind.is_symlink() {
-            ("symlink", fs::read_link(path).unwrap().display().to_string())
+            (
+                "symlink",
+                fs::read_link(path).unwrap().display().to_string(),
+            )
         } else if kind.is_fifo() {
             ("fifo", String::new())
         } else {
@@ -891,25 +1058,38 @@ impl Object {
 
 impl Display for Object {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, mode, uid, gid, content, identity } = self;
+        let Self {
+            kind,
+            mode,
+            uid,
+            gid,
+            content,
+            identity,
+        } = self;
         write!(formatter, "{kind} {mode:04o} {uid}:{gid}")?;
         if !content.is_empty() {
             write!(formatter, " {content}")?;
         }
-        identity.as_ref().map_or(Ok(()), |identity| write!(formatter, " {identity}"))
+        identity
+            .as_ref()
+            .map_or(Ok(()), |identity| write!(formatter, " {identity}"))
     }
 }
 
 /// Whether the name is one of sealinit's temporary files.
 pub(crate) fn is_temporary(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".sealinit."))
+    path.file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b".sealinit."))
 }
 
 fn walk(root: &Path, directory: &Path, objects: &mut BTreeMap<PathBuf, Object>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let inside = Path::new("/").join(path.strip_prefix(root).unwrap());
-        if SCAFFOLD.iter().any(|name| inside == Path::new("/").join(name)) {
+        if SCAFFOLD
+            .iter()
+            .any(|name| inside == Path::new("/").join(name))
+        {
             continue;
         }
         let object = Object::read(&path);
@@ -923,10 +1103,12 @@ fn walk(root: &Path, directory: &Path, objects: &mut BTreeMap<PathBuf, Object>) 
 
 /// SHA-256 in hexadecimal, as it stands in [`Sandbox::object`] and in manifests.
 pub(crate) fn hash(content: impl AsRef<[u8]>) -> String {
-    Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    Sha256::digest(content)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -935,7 +1117,8 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// Whether a program is on the path of this machine.
 pub(crate) fn has_program(name: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(name).is_file())
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .any(|directory| directory.join(name).is_file())
 }
 
 /// Says that a test cannot run here, or fails where it must.
@@ -982,7 +1165,9 @@ fn place() -> Place {
         } else if can_make_namespaces(&into_user_namespace()) || is_root() && chosen {
             Place::UserNamespace
         } else {
-            Place::Nowhere("needs root, or user namespaces with subordinate ids (newuidmap, /etc/subuid)")
+            Place::Nowhere(
+                "needs root, or user namespaces with subordinate ids (newuidmap, /etc/subuid)",
+            )
         }
     })
 }
@@ -998,10 +1183,21 @@ fn into_user_namespace() -> [&'static str; 5] {
 
 fn can_make_namespaces(prefix: &[&str]) -> bool {
     // A service needs more than one id: the chown is what a single-id map fails.
-    let script = "mount -t proc proc /proc && exec setpriv --reuid=1000 --regid=1000 --clear-groups true";
+    let script =
+        "mount -t proc proc /proc && exec setpriv --reuid=1000 --regid=1000 --clear-groups true";
     Command::new(prefix[0])
         .args(&prefix[1..])
-        .args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", script])
+        .args([
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
         .stdin(Stdio::null())
         .output()
         .is_ok_and(|output| output.status.success())
@@ -1010,13 +1206,22 @@ fn can_make_namespaces(prefix: &[&str]) -> bool {
 /// Runs one test again, as root of a user namespace.
 fn rerun_in_user_namespace(test: &str) {
     let this = env::current_exe().unwrap();
-    let mut argv: Vec<OsString> =
-        vec!["env".into(), format!("{INSIDE}=1").into(), this.into(), "--exact".into(), test.into()];
+    let mut argv: Vec<OsString> = vec![
+        "env".into(),
+        format!("{INSIDE}=1").into(),
+        this.into(),
+        "--exact".into(),
+        test.into(),
+    ];
     let output = if is_root() {
         UserNamespace::WHOLE.output(&argv)
     } else {
         argv.splice(0..0, into_user_namespace().map(OsString::from));
-        Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output().unwrap()
+        Command::new(&argv[0])
+            .args(&argv[1..])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     };
     let stdout = String::from_utf8_lossy(&output.stdout);
     // A name that fits no test would pass, too.

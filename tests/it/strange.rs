@@ -11,7 +11,9 @@ use std::{iter, thread};
 use serde_json::{Value, json};
 
 use crate::crash::needs_strace;
-use crate::sandbox::{APP, CONF, CONTENT, JOURNAL, Launch, MANIFEST, SEAL, Sandbox, hash, is_temporary, one_file};
+use crate::sandbox::{
+    APP, CONF, CONTENT, JOURNAL, Launch, MANIFEST, SEAL, Sandbox, hash, is_temporary, one_file,
+};
 
 /// The first start writes its journal when all sources have been read, and nothing has been installed. It is held there for half a
 /// second, which is when `change` happens.
@@ -20,8 +22,16 @@ fn held_between_plan_and_installation(
     sandbox: &Sandbox,
     change: impl FnOnce(),
 ) -> (i32, String, String) {
-    let hold =
-        ["strace", "-D", "-o", "/dev/null", "-e", "trace=renameat", "-e", "inject=renameat:delay_enter=500000:when=1"];
+    let hold = [
+        "strace",
+        "-D",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=renameat",
+        "-e",
+        "inject=renameat:delay_enter=500000:when=1",
+    ];
     let launch = launch.wrapper(hold);
     let output = thread::scope(|scope| {
         let start = scope.spawn(|| launch.output());
@@ -29,7 +39,10 @@ fn held_between_plan_and_installation(
         let state = sandbox.path("/var/lib/sealinit");
         // Under whatever name the journal is written before it has its own.
         while !fs::read_dir(&state).is_ok_and(|mut names| names.next().is_some()) {
-            assert!(begun.elapsed() < Duration::from_secs(30) && !start.is_finished(), "it never came to the journal");
+            assert!(
+                begun.elapsed() < Duration::from_secs(30) && !start.is_finished(),
+                "it never came to the journal"
+            );
             thread::sleep(Duration::from_millis(1));
         }
         assert!(!sandbox.exists(JOURNAL), "too late: the journal is written");
@@ -37,19 +50,31 @@ fn held_between_plan_and_installation(
         start.join().unwrap()
     });
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// Small enough to be kept in memory: what is installed is what was planned, and the digest is of that.
 #[test]
 fn a_small_source_that_changes_during_the_start_is_installed_as_it_was_read() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     sandbox.one_file(&["cat", CONF]);
     let source = sandbox.path("/etc/sealinit/app.conf");
-    let digest = sandbox.launch().subcommand(["digest"]).start().code(0).stdout;
-    let (code, stdout, stderr) = held_between_plan_and_installation(sandbox.launch(), &sandbox, || {
-        fs::write(&source, "another\n").unwrap();
-    });
+    let digest = sandbox
+        .launch()
+        .subcommand(["digest"])
+        .start()
+        .code(0)
+        .stdout;
+    let (code, stdout, stderr) =
+        held_between_plan_and_installation(sandbox.launch(), &sandbox, || {
+            fs::write(&source, "another\n").unwrap();
+        });
     assert_eq!((code, stdout.as_str()), (0, CONTENT), "{stderr}");
     assert!(stderr.contains(digest.trim()), "{stderr}");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
@@ -63,18 +88,32 @@ type Change = fn(&Path);
 fn a_large_source_that_changes_during_the_start_is_refused_and_never_torn() {
     let large = "planned ".repeat(100_000);
     let changes: [(&str, Change); 4] = [
-        ("rewritten", |path| fs::write(path, "swapped ".repeat(100_000)).unwrap()),
-        ("cut short", |path| fs::write(path, "planned ".repeat(50_000)).unwrap()),
-        ("grown", |path| fs::write(path, "planned ".repeat(100_001)).unwrap()),
+        ("rewritten", |path| {
+            fs::write(path, "swapped ".repeat(100_000)).unwrap()
+        }),
+        ("cut short", |path| {
+            fs::write(path, "planned ".repeat(50_000)).unwrap()
+        }),
+        ("grown", |path| {
+            fs::write(path, "planned ".repeat(100_001)).unwrap()
+        }),
         ("removed", |path| fs::remove_file(path).unwrap()),
     ];
     for (what, change) in changes {
-        let Some(sandbox) = needs_strace() else { return };
-        sandbox.one_file(&["wc", "-c", CONF]).source("app.conf", &large);
+        let Some(sandbox) = needs_strace() else {
+            return;
+        };
+        sandbox
+            .one_file(&["wc", "-c", CONF])
+            .source("app.conf", &large);
         let source = sandbox.path("/etc/sealinit/app.conf");
-        let (code, stdout, stderr) = held_between_plan_and_installation(sandbox.launch(), &sandbox, || change(&source));
+        let (code, stdout, stderr) =
+            held_between_plan_and_installation(sandbox.launch(), &sandbox, || change(&source));
         assert_eq!((code, stdout.as_str()), (66, ""), "{what}: {stderr}");
-        assert!(stderr.contains("/etc/sealinit/app.conf") && stderr.contains(CONF), "{what}: {stderr}");
+        assert!(
+            stderr.contains("/etc/sealinit/app.conf") && stderr.contains(CONF),
+            "{what}: {stderr}"
+        );
         assert!(!sandbox.exists(SEAL) && !sandbox.exists(CONF), "{what}");
         assert!(sandbox.temporaries().is_empty(), "{what}");
         // With the configuration that was begun with it can be completed, with another one it cannot.
@@ -115,9 +154,12 @@ fn swap(map: &Path, content: &str) {
 
 #[test]
 fn a_config_map_that_is_swapped_during_the_start_is_installed_whole() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     let map = config_map(&sandbox, "old\n");
-    let (code, stdout, stderr) = held_between_plan_and_installation(sandbox.launch(), &sandbox, || swap(&map, "new\n"));
+    let (code, stdout, stderr) =
+        held_between_plan_and_installation(sandbox.launch(), &sandbox, || swap(&map, "new\n"));
     assert_eq!((code, stdout.as_str()), (0, "old\n"), "{stderr}");
     // The newer one waits for a new container.
     assert_eq!(sandbox.start().success().stdout, "old\n");
@@ -125,26 +167,52 @@ fn a_config_map_that_is_swapped_during_the_start_is_installed_whole() {
 
 #[test]
 fn a_large_config_map_that_is_swapped_during_the_start_is_refused_whole() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     let map = config_map(&sandbox, &"old\n".repeat(50_000));
     let (code, stdout, stderr) =
-        held_between_plan_and_installation(sandbox.launch(), &sandbox, || swap(&map, &"new\n".repeat(50_000)));
+        held_between_plan_and_installation(sandbox.launch(), &sandbox, || {
+            swap(&map, &"new\n".repeat(50_000))
+        });
     assert_eq!((code, stdout.as_str()), (66, ""), "{stderr}");
-    assert!(stderr.contains("changed while it was being installed"), "{stderr}");
+    assert!(
+        stderr.contains("changed while it was being installed"),
+        "{stderr}"
+    );
     assert!(!sandbox.exists(SEAL));
 }
 
 /// Swapped between one name and the next: no digest can be wrong about what was read, and a pin does not let it pass.
 #[test]
 fn a_config_map_that_is_swapped_while_it_is_read_is_not_the_pinned_one() {
-    let Some(sandbox) = needs_strace() else { return };
+    let Some(sandbox) = needs_strace() else {
+        return;
+    };
     let map = config_map(&sandbox, "old\n");
-    let digest = sandbox.launch().subcommand(["digest"]).start().code(0).stdout;
+    let digest = sandbox
+        .launch()
+        .subcommand(["digest"])
+        .start()
+        .code(0)
+        .stdout;
     let before = sandbox.tree().without(&["/etc/sealinit/map"]);
     // The directory has been listed, and no file been read.
     let inject = "inject=getdents64:delay_exit=300000:when=2";
-    let hold = ["strace", "-D", "-o", "/dev/null", "-e", "trace=getdents64", "-e", inject];
-    let launch = sandbox.launch().args(["--pin", digest.trim()]).wrapper(hold);
+    let hold = [
+        "strace",
+        "-D",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=getdents64",
+        "-e",
+        inject,
+    ];
+    let launch = sandbox
+        .launch()
+        .args(["--pin", digest.trim()])
+        .wrapper(hold);
     let output = thread::scope(|scope| {
         let start = scope.spawn(|| launch.output());
         thread::sleep(Duration::from_millis(100));
@@ -160,17 +228,25 @@ fn a_config_map_that_is_swapped_while_it_is_read_is_not_the_pinned_one() {
 
 /// Twice in one container, on a file system that the harness need not walk; the second start's outcome.
 fn twice<'a>(sandbox: &'a Sandbox, target: &str, options: &str) -> Launch<'a> {
-    let script = "/sbin/sealinit run > /trace/out 2> /trace/log || { cat /trace/log >&2; exit 99; }";
+    let script =
+        "/sbin/sealinit run > /trace/out 2> /trace/log || { cat /trace/log >&2; exit 99; }";
     sandbox.launch().tmpfs(target, options).prelude(script)
 }
 
 /// Memory is bounded, whatever the sources: 1 GiB is installed and verified in 64 MiB of address space.
 #[test]
 fn a_source_of_a_gibibyte_is_installed_and_verified_in_little_memory() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["stat", "-c", "%s", CONF]).directory("/etc/app", 0o755);
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["stat", "-c", "%s", CONF])
+        .directory("/etc/app", 0o755);
     // The content is what a hole reads as, so that it takes no room where it comes from.
-    File::create(sandbox.path("/etc/sealinit/app.conf")).unwrap().set_len(1 << 30).unwrap();
+    File::create(sandbox.path("/etc/sealinit/app.conf"))
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
     let limited = twice(&sandbox, "/etc/app", "size=1100m,mode=0755").prelude("ulimit -v 65536");
     // The harness hashes what it finds before and after, which this is too large for.
     let output = limited.output();
@@ -182,7 +258,9 @@ fn a_source_of_a_gibibyte_is_installed_and_verified_in_little_memory() {
 
 #[test]
 fn twenty_thousand_files_in_one_directory() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -197,14 +275,23 @@ fn twenty_thousand_files_in_one_directory() {
     }
     let output = twice(&sandbox, "/etc/app", "size=200m,mode=0755").output();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"20000\n"[..]), "{stderr}");
-    assert!(stderr.contains("state=verified") && stderr.contains("entries=20001"), "{stderr}");
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(0), &b"20000\n"[..]),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("state=verified") && stderr.contains("entries=20001"),
+        "{stderr}"
+    );
 }
 
 /// The directories on the way are held open: a deep tree needs descriptors.
 #[test]
 fn a_tree_of_sixty_levels_is_installed_and_verified() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let deep: String = iter::repeat_n("/deep", 60).collect();
     let dest = format!("/etc/app{deep}/file");
     sandbox
@@ -216,7 +303,10 @@ fn a_tree_of_sixty_levels_is_installed_and_verified() {
         .file(format!("/etc/sealinit/tree{deep}/file"), "deep\n");
     for state in ["sealed", "verified"] {
         let start = sandbox.launch().prelude("ulimit -n 128").start().success();
-        assert_eq!((start.state().as_str(), start.stdout.as_str()), (state, "deep\n"));
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            (state, "deep\n")
+        );
     }
     sandbox.file(&dest, "tampered\n");
     sandbox.start().refused(80, &dest);
@@ -224,7 +314,9 @@ fn a_tree_of_sixty_levels_is_installed_and_verified() {
 
 #[test]
 fn a_tree_that_is_deeper_than_there_are_descriptors_is_refused_before_anything_is_written() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let deep: String = iter::repeat_n("/deep", 60).collect();
     sandbox.one_file(&[]).file("/etc/sealinit/deep", "").manifest(&json!({
         "version": 1,
@@ -237,14 +329,20 @@ fn a_tree_that_is_deeper_than_there_are_descriptors_is_refused_before_anything_i
         path.push_str("/deep");
         sandbox.directory(&path, 0o755);
     }
-    sandbox.launch().prelude("ulimit -n 40").start().refused(73, "os error 24");
+    sandbox
+        .launch()
+        .prelude("ulimit -n 40")
+        .start()
+        .refused(73, "os error 24");
     let _ = sandbox.start().success();
 }
 
 /// A path as long as the system takes them, of names as long as it takes them.
 #[test]
 fn a_destination_of_four_kibibytes_is_installed_and_verified() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let name = "n".repeat(255);
     let mut dest = String::from("/deep");
     while dest.len() + 256 <= 4095 {
@@ -261,23 +359,32 @@ fn a_destination_of_four_kibibytes_is_installed_and_verified() {
     // Beyond the harness's reach: its own root is longer than sealinit's.
     let output = twice(&sandbox, "/deep", "mode=0755").output();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"there\n"[..]), "{stderr}");
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(0), &b"there\n"[..]),
+        "{stderr}"
+    );
     assert!(stderr.contains("state=verified"), "{stderr}");
 }
 
 /// A tree of the source whose names, put below the destination, are too long for the system.
 #[test]
 fn what_becomes_too_long_at_its_destination_is_refused_before_anything_is_written() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let name = "n".repeat(255);
     let below: String = iter::repeat_n(format!("/{name}"), 3).collect();
     let dest: String = iter::repeat_n(format!("/{name}"), 14).collect();
-    sandbox.directory("/deep", 0o755).file(format!("/etc/sealinit/tree{below}"), "").manifest(&json!({
-        "version": 1,
-        "service": {"user": "app", "command": ["true"]},
-        "files": [{"content": "", "dest": "/etc/aaa"}],
-        "directories": [{"path": format!("/deep{dest}"), "source": "tree"}],
-    }));
+    sandbox
+        .directory("/deep", 0o755)
+        .file(format!("/etc/sealinit/tree{below}"), "")
+        .manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "files": [{"content": "", "dest": "/etc/aaa"}],
+            "directories": [{"path": format!("/deep{dest}"), "source": "tree"}],
+        }));
     // In memory, for the harness could not look at it.
     let start = sandbox.launch().tmpfs("/deep", "mode=0755").start();
     let code = start.one_of(&[66, 73, 78]);
@@ -294,7 +401,9 @@ fn as_user(user: &Value) -> Value {
 /// systemd issue 6237, htop issue 1894, and what other droppers of privileges took for a user.
 #[test]
 fn nothing_that_looks_like_a_user_becomes_one() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&[]);
     for user in [
         "",
@@ -334,9 +443,21 @@ fn nothing_that_looks_like_a_user_becomes_one() {
         sandbox.manifest(&as_user(&json!(user)));
         sandbox.start().refused(78, "string of digits");
     }
-    for user in ["-1", "1e3", "4294967295", "4294967296", "1.0", "null", "true", "[1000]", "{}", "18446744073709551617"]
-    {
-        let text = serde_json::to_string(&as_user(&json!("USER"))).unwrap().replace("\"USER\"", user);
+    for user in [
+        "-1",
+        "1e3",
+        "4294967295",
+        "4294967296",
+        "1.0",
+        "null",
+        "true",
+        "[1000]",
+        "{}",
+        "18446744073709551617",
+    ] {
+        let text = serde_json::to_string(&as_user(&json!("USER")))
+            .unwrap()
+            .replace("\"USER\"", user);
         sandbox.file(MANIFEST, text);
         sandbox.start().refused(78, "$.service.user");
     }
@@ -345,7 +466,9 @@ fn nothing_that_looks_like_a_user_becomes_one() {
 #[test]
 fn the_largest_ids_are_ids() {
     for uid in [2_147_483_648_u32, 4_294_967_294] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = as_user(&json!(uid));
         manifest["service"]["group"] = json!(uid);
         sandbox.one_file(&[]).manifest(&manifest);
@@ -362,28 +485,37 @@ fn the_largest_ids_are_ids() {
 /// By name, the name's own line counts; by id, the first that has it.
 #[test]
 fn two_names_of_one_uid_keep_their_own_groups_and_homes() {
-    let passwd =
-        "root:x:0:0::/root:/bin/sh\nfirst:x:1000:1000::/home/first:/bin/sh\nsecond:x:1000:2000::/home/second:/bin/sh\n";
+    let passwd = "root:x:0:0::/root:/bin/sh\nfirst:x:1000:1000::/home/first:/bin/sh\nsecond:x:1000:2000::/home/second:/bin/sh\n";
     let look = &["sh", "-c", "id -g; echo $HOME $USER"];
     for (user, expected) in [
         (json!("first"), "1000\n/home/first first\n"),
         (json!("second"), "2000\n/home/second second\n"),
         (json!(1000), "1000\n/home/first first\n"),
     ] {
-        let Some(sandbox) = Sandbox::new() else { return };
+        let Some(sandbox) = Sandbox::new() else {
+            return;
+        };
         let mut manifest = one_file(look);
         manifest["service"]["user"] = user;
-        sandbox.one_file(&[]).manifest(&manifest).file("/etc/passwd", passwd);
+        sandbox
+            .one_file(&[])
+            .manifest(&manifest)
+            .file("/etc/passwd", passwd);
         for state in ["sealed", "verified"] {
             let start = sandbox.start().success();
-            assert_eq!((start.state().as_str(), start.stdout.as_str()), (state, expected));
+            assert_eq!(
+                (start.state().as_str(), start.stdout.as_str()),
+                (state, expected)
+            );
         }
     }
 }
 
 #[test]
 fn accounts_of_a_hundred_thousand_lines_are_read() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut passwd = String::new();
     for n in 0..100_000 {
         writeln!(passwd, "u{n}:x:{}:100::/:/bin/false", 10_000 + n).unwrap();
@@ -392,17 +524,24 @@ fn accounts_of_a_hundred_thousand_lines_are_read() {
     sandbox.one_file(&["id", "-u"]).file("/etc/passwd", &passwd);
     assert_eq!(sandbox.start().success().stdout, "1000\n");
     // Without an end of its last line, and with the line ends of another system.
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["id", "-u"]).file("/etc/passwd", "app:x:1000:1000::/home/app:/bin/sh");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["id", "-u"])
+        .file("/etc/passwd", "app:x:1000:1000::/home/app:/bin/sh");
     assert_eq!(sandbox.start().success().stdout, "1000\n");
 }
 
 /// The kernel takes 65,536 supplementary groups; one more must not be found out after the installation.
 #[test]
 fn too_many_groups_are_refused_before_anything_is_written() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["sh", "-c", "id -G | wc -w"]);
-    manifest["service"]["supplementary_groups"] = json!((1..=1000).map(|n| 100_000 - n).collect::<Vec<u32>>());
+    manifest["service"]["supplementary_groups"] =
+        json!((1..=1000).map(|n| 100_000 - n).collect::<Vec<u32>>());
     sandbox.one_file(&[]).manifest(&manifest);
     let start = sandbox.start();
     if start.exit_code() == 77 {
@@ -411,8 +550,11 @@ fn too_many_groups_are_refused_before_anything_is_written() {
     } else {
         assert_eq!(start.success().stdout, "1001\n");
     }
-    let Some(sandbox) = Sandbox::new() else { return };
-    manifest["service"]["supplementary_groups"] = json!((1..=65_536).map(|n| 1_000_000 + n).collect::<Vec<u32>>());
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    manifest["service"]["supplementary_groups"] =
+        json!((1..=65_536).map(|n| 1_000_000 + n).collect::<Vec<u32>>());
     sandbox.one_file(&[]).manifest(&manifest);
     let start = sandbox.start();
     let code = start.one_of(&[77, 78]);
@@ -422,27 +564,42 @@ fn too_many_groups_are_refused_before_anything_is_written() {
 /// What is refused is refused with its code, whether anybody can be told or not.
 #[test]
 fn a_log_that_cannot_be_written_changes_no_exit_code() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.file("/dev/full", "").one_file(&["echo", "ran"]);
     let _ = sandbox.start().success();
     sandbox.file(CONF, "tampered\n");
-    for prelude in ["exec 2>/dev/full", "exec 2>&-", "exec 0<&- 1>&- 2>&-", "exec 2> >(true); sleep 0.1"] {
+    for prelude in [
+        "exec 2>/dev/full",
+        "exec 2>&-",
+        "exec 0<&- 1>&- 2>&-",
+        "exec 2> >(true); sleep 0.1",
+    ] {
         for format in ["text", "json"] {
-            let launch = sandbox.launch().bind_host("/dev/full", "/dev/full").args(["--log-format", format]);
+            let launch = sandbox
+                .launch()
+                .bind_host("/dev/full", "/dev/full")
+                .args(["--log-format", format]);
             let refused = launch.prelude(prelude).start();
             refused.untouched();
             assert_eq!(refused.code(80).stdout, "", "{prelude}");
         }
     }
     // The same before there is a log at all: bad usage.
-    let usage = sandbox.launch().bind_host("/dev/full", "/dev/full").args(["--no-such-option"]);
+    let usage = sandbox
+        .launch()
+        .bind_host("/dev/full", "/dev/full")
+        .args(["--no-such-option"]);
     let _ = usage.prelude("exec 2>/dev/full").start().code(2);
 }
 
 /// Words of the manifest that nothing but a message would ever show: none of them drives the terminal. (Found by fuzzing.)
 #[test]
 fn a_word_of_the_manifest_or_the_seal_cannot_write_to_the_terminal() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let escape = "\u{1b}[31m\u{7f}\u{9b}";
     for (key, value) in [
@@ -464,11 +621,20 @@ fn a_word_of_the_manifest_or_the_seal_cannot_write_to_the_terminal() {
         // That no line has a control character, `refused` looks at.
         start.refused(code, "$.service");
     }
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.one_file(&["true"]);
     let _ = sandbox.start().success();
-    for body in [format!("{{\"{escape}\":1}}"), "{\"digest\":\"\\u001b[31m\"}".into(), escape.into()] {
-        sandbox.file(SEAL, format!("sealinit-seal-v1 sha256:{}\n{body}\n", hash(&body)));
+    for body in [
+        format!("{{\"{escape}\":1}}"),
+        "{\"digest\":\"\\u001b[31m\"}".into(),
+        escape.into(),
+    ] {
+        sandbox.file(
+            SEAL,
+            format!("sealinit-seal-v1 sha256:{}\n{body}\n", hash(&body)),
+        );
         sandbox.start().refused(81, SEAL);
     }
     sandbox.file(SEAL, format!("sealinit-seal-v{escape} sha256:0\n{{}}\n"));
@@ -479,10 +645,23 @@ fn a_word_of_the_manifest_or_the_seal_cannot_write_to_the_terminal() {
 /// that is needed is replaced.
 #[test]
 fn foreign_names_that_look_like_temporaries_stay() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["cat", CONF]).file("/etc/app/.sealinit.0123456789abcdef", "not ours");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["cat", CONF])
+        .file("/etc/app/.sealinit.0123456789abcdef", "not ours");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
-    assert_eq!(sandbox.read("/etc/app/.sealinit.0123456789abcdef"), "not ours");
-    assert!(is_temporary(OsStr::new("/etc/app/.sealinit.0123456789abcdef").as_ref()));
-    assert!(sandbox.object(CONF).starts_with(&format!("file 0440 0:{APP} ")));
+    assert_eq!(
+        sandbox.read("/etc/app/.sealinit.0123456789abcdef"),
+        "not ours"
+    );
+    assert!(is_temporary(
+        OsStr::new("/etc/app/.sealinit.0123456789abcdef").as_ref()
+    ));
+    assert!(
+        sandbox
+            .object(CONF)
+            .starts_with(&format!("file 0440 0:{APP} "))
+    );
 }

@@ -24,7 +24,10 @@ const FEW: &str = "--cap-drop ALL --cap-add CHOWN --cap-add SETUID --cap-add SET
 
 /// The example's container, supervised: sealed, and serving its page.
 fn serving(options: &str, configuration: &Configuration) -> Container {
-    let run = Image::nginx().run().options(options).configuration(configuration);
+    let run = Image::nginx()
+        .run()
+        .options(options)
+        .configuration(configuration);
     let container = run.arguments(&["run", "--supervise"]).start();
     assert!(container.page(HTTP, &[]).contains(PAGE));
     container
@@ -44,21 +47,36 @@ impl Labelled {
     }
 
     fn id(&self) -> String {
-        let output =
-            Command::new("docker").args(["ps", "--quiet", "--filter"]).arg(format!("label={}", self.label)).output();
-        String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+        let output = Command::new("docker")
+            .args(["ps", "--quiet", "--filter"])
+            .arg(format!("label={}", self.label))
+            .output();
+        String::from_utf8(output.unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// `docker kill --signal SIGNAL`.
     fn kill(&self, signal: &str) {
-        let killed = Command::new("docker").args(["kill", "--signal", signal, &self.id()]).output().unwrap();
+        let killed = Command::new("docker")
+            .args(["kill", "--signal", signal, &self.id()])
+            .output()
+            .unwrap();
         assert!(killed.status.success(), "{killed:?}");
     }
 
     /// PID 1, as the host numbers it.
     fn init(&self) -> u32 {
-        let output = Command::new("docker").args(["inspect", "--format={{.State.Pid}}", &self.id()]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+        let output = Command::new("docker")
+            .args(["inspect", "--format={{.State.Pid}}", &self.id()])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
     }
 }
 
@@ -67,7 +85,9 @@ fn time_to_end(init: u32, signal: i32) -> Duration {
     let since = Instant::now();
     send(init, [signal]);
     wait_until("PID 1 has ended", || {
-        ["", "Z", "X"].iter().any(|gone| status(init, "State").split(' ').next() == Some(*gone))
+        ["", "Z", "X"]
+            .iter()
+            .any(|gone| status(init, "State").split(' ').next() == Some(*gone))
     });
     since.elapsed()
 }
@@ -78,15 +98,26 @@ fn docker_stop_ends_it_at_once() {
     let configuration = Configuration::example("nginx");
     let nginx = serving("", &configuration);
     let took = nginx.stop();
-    assert!(took < Duration::from_secs(8), "{took:?}, of which the engine needs most");
+    assert!(
+        took < Duration::from_secs(8),
+        "{took:?}, of which the engine needs most"
+    );
     assert_eq!(nginx.ended(), 0);
 
     // What has no handler for SIGTERM ends too, because it is not PID 1: of itself, `sleep` takes the ten seconds and is killed.
     let sleep = ["init", "--", "sleep", "1000"];
     let container = Image::nginx().run().arguments(&sleep).start();
-    poll("the command", || container.proc("1/task/1/children").contains(' ').then_some(()));
+    poll("the command", || {
+        container
+            .proc("1/task/1/children")
+            .contains(' ')
+            .then_some(())
+    });
     let took = container.stop();
-    assert!(took < Duration::from_secs(8), "{took:?}, of which the engine needs most");
+    assert!(
+        took < Duration::from_secs(8),
+        "{took:?}, of which the engine needs most"
+    );
     assert_eq!(container.ended(), 143);
 }
 
@@ -124,7 +155,11 @@ fn neither_the_init_nor_the_service_has_anything_of_root() {
     let configuration = Configuration::example("nginx");
     for options in ["", FEW, "--init"] {
         let container = serving(options, &configuration);
-        for pid in container.proc("1/task/1/children").split_whitespace().chain(["1"]) {
+        for pid in container
+            .proc("1/task/1/children")
+            .split_whitespace()
+            .chain(["1"])
+        {
             // With --init, the engine's own init is PID 1.
             if options == "--init" && pid == "1" {
                 continue;
@@ -137,7 +172,11 @@ fn neither_the_init_nor_the_service_has_anything_of_root() {
                 assert_eq!(status.get(set), "0000000000000000", "{set} of {comm}");
             }
         }
-        assert!(!container.logs().stderr.contains("sealinit: warning: "), "{}", container.logs().stderr);
+        assert!(
+            !container.logs().stderr.contains("sealinit: warning: "),
+            "{}",
+            container.logs().stderr
+        );
         let took = container.stop();
         assert!(took < Duration::from_secs(8), "{options}: {took:?}");
         assert_eq!(container.ended(), 0);
@@ -154,9 +193,18 @@ fn neither_the_init_nor_the_service_has_anything_of_root() {
 fn the_service_cannot_look_into_pid_1() {
     let look = "cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/exe /proc/1/cwd";
     let words = ["init", "--user", "www-data", "--", "sh", "-c", look];
-    let container = Image::nginx().run().options("--env TOKEN=secret").arguments(&words).start();
+    let container = Image::nginx()
+        .run()
+        .options("--env TOKEN=secret")
+        .arguments(&words)
+        .start();
     assert_eq!(container.finished(1), "");
-    assert!(container.logs().stderr.contains("/proc/1/environ: Permission denied"));
+    assert!(
+        container
+            .logs()
+            .stderr
+            .contains("/proc/1/environ: Permission denied")
+    );
 }
 
 #[test]
@@ -164,9 +212,19 @@ fn the_service_cannot_look_into_pid_1() {
 fn docker_run_with_a_terminal_has_a_working_shell() {
     // Built if it is not there; it stays under this name.
     let _ = Image::nginx();
-    for (number, options) in ["", "--init", "--user 33:33 --cap-drop ALL"].into_iter().enumerate() {
-        let user: &[&str] = if options.starts_with("--user") { &[] } else { &["--user", "www-data"] };
-        let name = Named(format!("sealinit-test-terminal-{number}-{}", std::process::id()));
+    for (number, options) in ["", "--init", "--user 33:33 --cap-drop ALL"]
+        .into_iter()
+        .enumerate()
+    {
+        let user: &[&str] = if options.starts_with("--user") {
+            &[]
+        } else {
+            &["--user", "www-data"]
+        };
+        let name = Named(format!(
+            "sealinit-test-terminal-{number}-{}",
+            std::process::id()
+        ));
         // The kernel tells changes of the size to whose terminal it is.
         let mut docker = Command::new("setsid");
         docker
@@ -196,7 +254,9 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
         }
         // docker tells the size some time after the start.
         let has_size = |size: &str| {
-            format!("until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo size-{size}-$((6 * 7))")
+            format!(
+                "until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo size-{size}-$((6 * 7))"
+            )
         };
         terminal.asks(&has_size("24 80"), "size-24 80-42");
         terminal.resize(40, 100);
@@ -204,17 +264,22 @@ fn docker_run_with_a_terminal_has_a_working_shell() {
         terminal.asks("echo to-$((6 * 7)) >/dev/stdout", "to-42");
         // A number that no other process of this machine sleeps for.
         let seconds = format!("10{number}{}", std::process::id());
-        let sleeps =
-            |state: &str| process(&["sleep", &seconds]).is_some_and(|pid| status(pid, "State").starts_with(state));
+        let sleeps = |state: &str| {
+            process(&["sleep", &seconds]).is_some_and(|pid| status(pid, "State").starts_with(state))
+        };
         terminal.keys(&format!("sleep {seconds}\n"));
         wait_until("sleep sleeps", || sleeps("S"));
         terminal.keys(CTRL_Z);
         wait_until("sleep is stopped", || sleeps("T"));
-        terminal.asks("jobs; echo listed-$((6 * 7))", "listed-42").prints("Stopped");
+        terminal
+            .asks("jobs; echo listed-$((6 * 7))", "listed-42")
+            .prints("Stopped");
         terminal.keys("fg\n");
         wait_until("sleep goes on", || sleeps("S"));
         terminal.keys(CTRL_C);
-        wait_until("sleep has ended", || process(&["sleep", &seconds]).is_none());
+        wait_until("sleep has ended", || {
+            process(&["sleep", &seconds]).is_none()
+        });
         terminal.asks("echo alive-$((6 * 7))", "alive-42");
         terminal.keys("exit 7\n");
         terminal.running.end().code(7);
@@ -226,15 +291,19 @@ struct Named(String);
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rm", "--force", &self.0]).output();
+        let _ = Command::new("docker")
+            .args(["rm", "--force", &self.0])
+            .output();
     }
 }
 
 /// The process with these words as its command line, on the whole machine.
 fn process(words: &[&str]) -> Option<u32> {
     let wanted = words.join("\0") + "\0";
-    let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers
-        .into_iter()
-        .find(|pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes()))
+    let numbers = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.into_iter().find(|pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes())
+    })
 }

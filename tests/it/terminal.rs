@@ -29,12 +29,21 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a command with a terminal of 24 lines and 80 columns as its three standard streams.
     pub(crate) fn start(mut command: Command) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         let pair = openpty(Some(&size), None).unwrap();
         let stream = || Stdio::from(pair.slave.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
         let screen = File::from(pair.master.try_clone().unwrap());
-        Self { running: Running::on_terminal(command, screen), keyboard: pair.master.into(), device: pair.slave }
+        Self {
+            running: Running::on_terminal(command, screen),
+            keyboard: pair.master.into(),
+            device: pair.slave,
+        }
     }
 
     /// sealinit as PID 1, and the leader of a session of which this is the terminal: what a container engine gives it.
@@ -63,8 +72,16 @@ impl Terminal {
     #[track_caller]
     fn runs(&self, line: &str, name: &str) -> u32 {
         self.keys(line).keys("\n");
-        let found = || self.running.descendants_named(name).into_iter().find(|&pid| in_foreground(pid));
-        self.running.until(format_args!("{name} is in the foreground"), || found().is_some());
+        let found = || {
+            self.running
+                .descendants_named(name)
+                .into_iter()
+                .find(|&pid| in_foreground(pid))
+        };
+        self.running
+            .until(format_args!("{name} is in the foreground"), || {
+                found().is_some()
+            });
         found().unwrap()
     }
 
@@ -83,8 +100,14 @@ impl Terminal {
 /// Whether a process is in the foreground of its terminal: in `proc_pid_stat(5)`, `pgrp` and `tpgid` are equal.
 fn in_foreground(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    fields.get(2).is_some_and(|group| fields.get(5) == Some(group))
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest)
+        .split_whitespace()
+        .collect();
+    fields
+        .get(2)
+        .is_some_and(|group| fields.get(5) == Some(group))
 }
 
 /// A shell on a terminal, started in every way: with and without a configuration, as PID 1 and as the leader of some session. Their disks must
@@ -106,22 +129,32 @@ fn shells() -> Option<(Vec<Terminal>, [Sandbox; 2])> {
 /// A bare init on the host itself, the leader of a session.
 fn on_host(command: &[&str]) -> Command {
     let mut setsid = Command::new("setsid");
-    setsid.args(["--ctty", env!("CARGO_BIN_EXE_sealinit"), "init", "--"]).args(command);
+    setsid
+        .args(["--ctty", env!("CARGO_BIN_EXE_sealinit"), "init", "--"])
+        .args(command);
     setsid
 }
 
 #[test]
 fn a_shell_has_job_control() {
-    let Some((terminals, _disks)) = shells() else { return };
+    let Some((terminals, _disks)) = shells() else {
+        return;
+    };
     for terminal in terminals {
         let screen = terminal.running.stdout();
         for complaint in ["job control", "process group", "ioctl", "tty"] {
             assert!(!screen.contains(complaint), "{screen}");
         }
         assert!(in_foreground(terminal.running.service()), "{terminal:?}");
-        terminal.asks("case $- in *m*) echo monitor-$((6 * 7));; esac", "monitor-42");
+        terminal.asks(
+            "case $- in *m*) echo monitor-$((6 * 7));; esac",
+            "monitor-42",
+        );
         // A job in the background may be brought to the foreground and is waited for.
-        terminal.asks("(sleep 0.2; exit 3) & fg; echo code-$?-$((6 * 7))", "code-3-42");
+        terminal.asks(
+            "(sleep 0.2; exit 3) & fg; echo code-$?-$((6 * 7))",
+            "code-3-42",
+        );
         terminal.keys("exit 7\n");
         terminal.running.end().code(7);
     }
@@ -129,11 +162,15 @@ fn a_shell_has_job_control() {
 
 #[test]
 fn ctrl_c_interrupts_what_is_in_the_foreground_and_not_the_shell() {
-    let Some((terminals, _disks)) = shells() else { return };
+    let Some((terminals, _disks)) = shells() else {
+        return;
+    };
     for terminal in terminals {
         let sleeps = terminal.runs("sleep 1000", "sleep");
         terminal.keys(CTRL_C);
-        terminal.running.until("sleep has ended", || status(sleeps, "Name") != "sleep");
+        terminal
+            .running
+            .until("sleep has ended", || status(sleeps, "Name") != "sleep");
         terminal.asks("echo code-$?-$((6 * 7))", "code-130-42");
         terminal.keys("exit\n");
         terminal.running.end();
@@ -142,30 +179,48 @@ fn ctrl_c_interrupts_what_is_in_the_foreground_and_not_the_shell() {
 
 #[test]
 fn ctrl_z_stops_what_is_in_the_foreground_and_the_shell_goes_on() {
-    let Some((terminals, _disks)) = shells() else { return };
+    let Some((terminals, _disks)) = shells() else {
+        return;
+    };
     for terminal in terminals {
         let sleeps = terminal.runs("sleep 1000", "sleep");
         terminal.keys(CTRL_Z);
-        terminal.running.until("sleep is stopped", || status(sleeps, "State").starts_with('T'));
-        terminal.asks("jobs; echo listed-$((6 * 7))", "listed-42").prints("Stopped");
+        terminal.running.until("sleep is stopped", || {
+            status(sleeps, "State").starts_with('T')
+        });
+        terminal
+            .asks("jobs; echo listed-$((6 * 7))", "listed-42")
+            .prints("Stopped");
         terminal.keys("fg\n");
-        terminal.running.until("sleep goes on", || in_foreground(sleeps) && !status(sleeps, "State").starts_with('T'));
+        terminal.running.until("sleep goes on", || {
+            in_foreground(sleeps) && !status(sleeps, "State").starts_with('T')
+        });
         terminal.keys(CTRL_C);
-        terminal.running.until("sleep has ended", || status(sleeps, "Name") != "sleep");
+        terminal
+            .running
+            .until("sleep has ended", || status(sleeps, "Name") != "sleep");
         terminal.asks("echo alive-$((6 * 7))", "alive-42");
         // What is stopped when the shell ends is ended with it.
         terminal.runs("sleep 2000", "sleep");
-        terminal.keys(CTRL_Z).prints("Stopped").keys("exit 5\nexit 5\n");
+        terminal
+            .keys(CTRL_Z)
+            .prints("Stopped")
+            .keys("exit 5\nexit 5\n");
         terminal.running.end().code(5);
     }
 }
 
 #[test]
 fn a_change_of_the_windows_size_reaches_the_shell() {
-    let Some((terminals, _disks)) = shells() else { return };
+    let Some((terminals, _disks)) = shells() else {
+        return;
+    };
     for terminal in terminals {
         terminal.asks("stty size", "24 80");
-        terminal.asks("trap 'echo changed-$((6 * 7))' WINCH; echo set-$((6 * 7))", "set-42");
+        terminal.asks(
+            "trap 'echo changed-$((6 * 7))' WINCH; echo set-$((6 * 7))",
+            "set-42",
+        );
         terminal.resize(40, 100);
         // Told by the kernel at once, and by the shell when it reads the next line.
         terminal.asks("stty size", "40 100").prints("changed-42");
@@ -193,7 +248,10 @@ fn a_service_gets_each_key_and_change_once() {
         terminal.prints("main 15\r\n").running.signal(64);
         let screen = terminal.running.end().code(0).stdout;
         for (number, times) in [(2, 1), (3, 1), (15, 1), (20, 1), (28, 2)] {
-            let told = screen.lines().filter(|line| line.trim_end().ends_with(&format!("main {number}"))).count();
+            let told = screen
+                .lines()
+                .filter(|line| line.trim_end().ends_with(&format!("main {number}")))
+                .count();
             assert_eq!(told, times, "signal {number}: {screen:?}");
         }
     }
@@ -211,11 +269,17 @@ fn the_terminal_belongs_to_the_service() {
     sandbox.one_file(&look);
     for launch in [
         sandbox.launch().args(["--supervise"]),
-        sandbox.launch().subcommand(["init", "--user", "app", "--"]).args(look),
+        sandbox
+            .launch()
+            .subcommand(["init", "--user", "app", "--"])
+            .args(look),
     ] {
         let screen = Terminal::of(&launch).running.end().code(0).stdout;
         assert!(screen.contains("opened-42\r\n"), "{screen}");
-        assert!(screen.contains("1000-character special file\r\n"), "{screen}");
+        assert!(
+            screen.contains("1000-character special file\r\n"),
+            "{screen}"
+        );
     }
 }
 
@@ -224,12 +288,22 @@ fn the_terminal_belongs_to_the_service() {
 fn a_hangup_ends_it_all() {
     let Some(sandbox) = image() else { return };
     let service = ["sh", "-c", "(setsid sleep 1000 &); echo ready; sleep 1000"];
-    let pid_1 = sandbox.launch().wrapper(["setsid", "--ctty"]).subcommand(["init", "--"]).args(service).command();
+    let pid_1 = sandbox
+        .launch()
+        .wrapper(["setsid", "--ctty"])
+        .subcommand(["init", "--"])
+        .args(service)
+        .command();
     for command in [pid_1, on_host(&service)] {
         let mut window = Command::new(probe());
-        window.arg("hangup").arg(command.get_program()).args(command.get_args());
+        window
+            .arg("hangup")
+            .arg(command.get_program())
+            .args(command.get_args());
         let running = Running::start(window);
-        running.prints("ready").until("both sleep", || running.descendants_named("sleep").len() == 2);
+        running.prints("ready").until("both sleep", || {
+            running.descendants_named("sleep").len() == 2
+        });
         let sleeping = running.descendants_named("sleep");
         send(running.pid(), [10]);
         running.end().code(129);
@@ -247,18 +321,29 @@ fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
     let terminal = Terminal::start(shell);
     let sealinit = env!("CARGO_BIN_EXE_sealinit");
     terminal.asks("PS1='$ '; echo ready-$((40 + 2))", "ready-42");
-    let background = format!("{sealinit} init -- sh -c 'sleep 0.2; exit 3' & wait $!; echo code-$?-$((6 * 7))");
+    let background =
+        format!("{sealinit} init -- sh -c 'sleep 0.2; exit 3' & wait $!; echo code-$?-$((6 * 7))");
     terminal.asks(&background, "code-3-42");
-    terminal.asks(&format!("{sealinit} init -- sh -c 'exit 4'; echo code-$?-$((6 * 7))"), "code-4-42");
+    terminal.asks(
+        &format!("{sealinit} init -- sh -c 'exit 4'; echo code-$?-$((6 * 7))"),
+        "code-4-42",
+    );
     let sleeps = terminal.runs(&format!("{sealinit} init -- sleep 1000"), "sleep");
     terminal.keys(CTRL_C);
-    terminal.running.until("sleep has ended", || status(sleeps, "Name") != "sleep");
+    terminal
+        .running
+        .until("sleep has ended", || status(sleeps, "Name") != "sleep");
     terminal.asks("echo code-$?-$((6 * 7))", "code-130-42");
     // Where standard input is something else, the init is what the terminal knows, and passes on what it gets.
     terminal.keys(&format!("{sealinit} init -- sleep 1000 </dev/null\n"));
     let sleeping = || terminal.running.descendants_named("sleep");
-    terminal.running.until("sleep runs", || !sleeping().is_empty());
-    terminal.keys(CTRL_C).running.until("sleep has ended", || sleeping().is_empty());
+    terminal
+        .running
+        .until("sleep runs", || !sleeping().is_empty());
+    terminal
+        .keys(CTRL_C)
+        .running
+        .until("sleep has ended", || sleeping().is_empty());
     terminal.asks("echo code-$?-$((6 * 7))", "code-130-42");
     terminal.keys("exit 0\n");
     terminal.running.end().code(0);
@@ -274,13 +359,22 @@ fn what_comes_after_it_in_a_script_has_the_terminal_again() {
     std::fs::write(&unfit, [&b"\x7fELF\x02\x01"[..], &[0; 250]].concat()).unwrap();
     std::fs::set_permissions(&unfit, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let unfit = unfit.to_str().unwrap();
-    for (command, code) in [("true", 0), ("sh -c 'sleep 1000 & exit 3'", 3), ("sh -c 'kill -9 $$'", 137), (unfit, 126)]
-    {
-        let script = format!("{sealinit} init -- {command}; echo code-$?-$((6 * 7)); read -r line; echo got-$line");
+    for (command, code) in [
+        ("true", 0),
+        ("sh -c 'sleep 1000 & exit 3'", 3),
+        ("sh -c 'kill -9 $$'", 137),
+        (unfit, 126),
+    ] {
+        let script = format!(
+            "{sealinit} init -- {command}; echo code-$?-$((6 * 7)); read -r line; echo got-$line"
+        );
         let mut shell = Command::new("setsid");
         shell.args(["--ctty", "sh", "-c", &script]);
         let terminal = Terminal::start(shell);
-        terminal.prints(&format!("code-{code}-42")).keys("typed\n").prints("got-typed");
+        terminal
+            .prints(&format!("code-{code}-42"))
+            .keys("typed\n")
+            .prints("got-typed");
         terminal.running.end().code(0);
     }
 }
@@ -289,18 +383,32 @@ fn what_comes_after_it_in_a_script_has_the_terminal_again() {
 #[test]
 fn in_the_background_its_end_takes_no_terminal() {
     let mut shell = Command::new("setsid");
-    let job = format!("{} init -- sh -c 'sleep 1000 & exit 3'", env!("CARGO_BIN_EXE_sealinit"));
+    let job = format!(
+        "{} init -- sh -c 'sleep 1000 & exit 3'",
+        env!("CARGO_BIN_EXE_sealinit")
+    );
     shell.args(["--ctty", "bash", "-c"]);
-    shell.arg(format!("set -m; {{ {job}; echo code-$?-$((6 * 7)); }} & read -r line; echo got-$line"));
+    shell.arg(format!(
+        "set -m; {{ {job}; echo code-$?-$((6 * 7)); }} & read -r line; echo got-$line"
+    ));
     let terminal = Terminal::start(shell);
-    terminal.prints("code-3-42").keys("typed\n").prints("got-typed");
+    terminal
+        .prints("code-3-42")
+        .keys("typed\n")
+        .prints("got-typed");
     terminal.running.end().code(0);
 }
 
 #[test]
 fn a_service_that_is_no_shell_is_in_the_foreground_too() {
     let Some(sandbox) = image() else { return };
-    sandbox.manifest(&one_file(&["sh", "-c", "read -r line; echo got-$line; exit 2"])).source("app.conf", "");
+    sandbox
+        .manifest(&one_file(&[
+            "sh",
+            "-c",
+            "read -r line; echo got-$line; exit 2",
+        ]))
+        .source("app.conf", "");
     let terminal = Terminal::of(&sandbox.launch().args(["--supervise"]));
     // In the background, reading would stop it.
     terminal.keys("typed\n").prints("got-typed");

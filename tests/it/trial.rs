@@ -27,8 +27,13 @@ fn shell(script: &str) -> Value {
 #[test]
 fn a_check_runs_as_the_service_on_what_is_installed_and_not_sealed() {
     let command = "cat /etc/app/app.conf && ! test -e /var/lib/sealinit/seal && grep -E '^(Uid|Gid|Groups|CapPrm|CapBnd|NoNew|SigBlk|SigIgn)' /proc/self/status && env && ls -l /proc/self/fd";
-    let Some(sandbox) = checked(json!([shell(command)])) else { return };
-    let start = sandbox.launch().args(["--log-level", "debug"]).env("SEALINIT_MANIFEST", "/etc/sealinit/manifest.json");
+    let Some(sandbox) = checked(json!([shell(command)])) else {
+        return;
+    };
+    let start = sandbox
+        .launch()
+        .args(["--log-level", "debug"])
+        .env("SEALINIT_MANIFEST", "/etc/sealinit/manifest.json");
     let outcome = start.prelude("exec 7< /etc/passwd").start().success();
     assert_eq!(outcome.state(), "sealed");
     let said = |part: &str| outcome.says(&format!("sealinit: debug: check: {part}"));
@@ -46,17 +51,32 @@ fn a_check_runs_as_the_service_on_what_is_installed_and_not_sealed() {
     ] {
         said(line);
     }
-    let of_check: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("check: ")).collect();
-    assert!(of_check.iter().any(|line| line.contains(" 0 -> /dev/null")), "{outcome:?}");
+    let of_check: Vec<&str> = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.contains("check: "))
+        .collect();
+    assert!(
+        of_check.iter().any(|line| line.contains(" 0 -> /dev/null")),
+        "{outcome:?}"
+    );
     for absent in ["SEALINIT_", " 7 -> "] {
-        assert!(!of_check.iter().any(|line| line.contains(absent)), "{absent}\n{outcome:?}");
+        assert!(
+            !of_check.iter().any(|line| line.contains(absent)),
+            "{absent}\n{outcome:?}"
+        );
     }
-    assert_eq!(outcome.stdout, "ran\n", "what a check prints is not the service's output");
+    assert_eq!(
+        outcome.stdout, "ran\n",
+        "what a check prints is not the service's output"
+    );
 }
 
 #[test]
 fn a_check_that_succeeds_is_silent_and_is_not_run_again() {
-    let Some(sandbox) = checked(json!([shell("echo checked; echo >> /home/app/runs")])) else { return };
+    let Some(sandbox) = checked(json!([shell("echo checked; echo >> /home/app/runs")])) else {
+        return;
+    };
     let outcome = sandbox.start().success();
     outcome.never_says("checked").without_warnings();
     let _ = sandbox.start().success();
@@ -66,13 +86,15 @@ fn a_check_that_succeeds_is_silent_and_is_not_run_again() {
 /// "a failure or timeout refuses (exit 84, the command's output shown), leaves no seal"
 #[test]
 fn a_check_that_fails_refuses_and_the_next_start_tries_again() {
-    let Some(sandbox) =
-        checked(json!([shell("echo 'unknown directive \"x\"'; printf '\\033[31mbad\\n' >&2; test -e /home/app/ok")]))
-    else {
+    let Some(sandbox) = checked(json!([shell(
+        "echo 'unknown directive \"x\"'; printf '\\033[31mbad\\n' >&2; test -e /home/app/ok"
+    )])) else {
         return;
     };
-    let refused =
-        sandbox.start().failed(84, "failed: it ended with exit code 1; nothing was sealed, correct the configuration");
+    let refused = sandbox.start().failed(
+        84,
+        "failed: it ended with exit code 1; nothing was sealed, correct the configuration",
+    );
     assert_eq!(
         refused.errors(),
         [
@@ -86,12 +108,17 @@ fn a_check_that_fails_refuses_and_the_next_start_tries_again() {
     let _ = sandbox.start().failed(84, "exit code 1");
     sandbox.file("/home/app/ok", "");
     let resumed = sandbox.start().success();
-    assert_eq!((resumed.state().as_str(), resumed.stdout.as_str()), ("resumed", "ran\n"));
+    assert_eq!(
+        (resumed.state().as_str(), resumed.stdout.as_str()),
+        ("resumed", "ran\n")
+    );
 }
 
 #[test]
 fn every_check_is_run_and_every_failure_told() {
-    let Some(sandbox) = checked(json!([shell("exit 3"), {"command": ["true"]}, shell("kill -SEGV $$")])) else {
+    let Some(sandbox) =
+        checked(json!([shell("exit 3"), {"command": ["true"]}, shell("kill -SEGV $$")]))
+    else {
         return;
     };
     let refused = sandbox.start().failed(84, "exit code 3");
@@ -104,38 +131,61 @@ fn every_check_is_run_and_every_failure_told() {
 fn a_check_that_takes_too_long_is_killed_with_all_that_it_started() {
     let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM; sleep 50 & sleep 50' & (setsid sleep 50 &) ; \
                   echo started; sleep 50";
-    let Some(sandbox) = checked(json!([{"command": ["sh", "-c", script], "timeout_seconds": 1}])) else { return };
+    let Some(sandbox) = checked(json!([{"command": ["sh", "-c", script], "timeout_seconds": 1}]))
+    else {
+        return;
+    };
     let since = Instant::now();
     // The harness's own process looks after PID 1 has ended; here another one stays to look.
     let start = outlived(sandbox.launch(), COUNT);
     let outcome = start.start().code(84);
-    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        since.elapsed()
+    );
     outcome.says("failed: it had not ended after 1 s, and was killed");
     outcome.says("check: started");
-    assert_eq!(outcome.stdout, "1\n", "what the check started has outlived it");
+    assert_eq!(
+        outcome.stdout, "1\n",
+        "what the check started has outlived it"
+    );
     assert!(!sandbox.exists(SEAL));
 }
 
 #[test]
 fn what_a_successful_check_leaves_behind_is_killed_too() {
-    let Some(sandbox) = checked(json!([shell("setsid sleep 50 > /dev/null 2>&1 & (sleep 50 &); exit 0")])) else {
+    let Some(sandbox) = checked(json!([shell(
+        "setsid sleep 50 > /dev/null 2>&1 & (sleep 50 &); exit 0"
+    )])) else {
         return;
     };
     let since = Instant::now();
     let outcome = outlived(sandbox.launch(), COUNT).start().code(0);
     assert_eq!(outcome.stdout, "ran\n1\n");
-    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 /// `docker stop` during a check that takes its time: nobody waits for it.
 #[test]
 fn a_stop_during_a_check_is_heeded_at_once() {
-    let Some(sandbox) = checked(json!([shell("echo started; setsid sleep 50 & sleep 50"), shell("exit 1")])) else {
+    let Some(sandbox) = checked(json!([
+        shell("echo started; setsid sleep 50 & sleep 50"),
+        shell("exit 1")
+    ])) else {
         return;
     };
-    for launch in
-        [sandbox.launch(), outlived(sandbox.launch(), "sleep 1; ! grep -qx sleep /proc/[0-9]*/comm || code=1")]
-    {
+    for launch in [
+        sandbox.launch(),
+        outlived(
+            sandbox.launch(),
+            "sleep 1; ! grep -qx sleep /proc/[0-9]*/comm || code=1",
+        ),
+    ] {
         let running = launch.running();
         let mut sealinit = 0;
         running.until("the check runs", || {
@@ -146,7 +196,11 @@ fn a_stop_during_a_check_is_heeded_at_once() {
         let since = Instant::now();
         send(sealinit, [15]);
         let ended = running.end().code(143);
-        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            since.elapsed()
+        );
         let message = "sealinit: error: SIGTERM came before the service was started; the next start goes on from here";
         assert!(ended.stderr.contains(message), "{ended:?}");
         assert!(!ended.stderr.contains("the service's check"), "{ended:?}");
@@ -158,8 +212,13 @@ fn a_stop_during_a_check_is_heeded_at_once() {
 #[test]
 fn a_check_is_killed_without_cap_kill() {
     let script = "setsid sleep 50 & sleep 50";
-    let Some(sandbox) = checked(json!([{"command": ["sh", "-c", script], "timeout_seconds": 1}])) else { return };
-    let start = sandbox.launch().capabilities(&["chown", "setuid", "setgid", "setpcap"]);
+    let Some(sandbox) = checked(json!([{"command": ["sh", "-c", script], "timeout_seconds": 1}]))
+    else {
+        return;
+    };
+    let start = sandbox
+        .launch()
+        .capabilities(&["chown", "setuid", "setgid", "setpcap"]);
     let start = outlived(start, COUNT);
     let outcome = start.start().code(84);
     assert_eq!(outcome.stdout, "1\n");
@@ -176,16 +235,27 @@ fn outlived<'a>(launch: Launch<'a>, script: &str) -> Launch<'a> {
 #[test]
 fn a_check_may_print_more_than_anybody_reads() {
     let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1";
-    let Some(sandbox) = checked(json!([shell(script)])) else { return };
+    let Some(sandbox) = checked(json!([shell(script)])) else {
+        return;
+    };
     let refused = sandbox.start().failed(84, "exit code 1");
     let errors = refused.errors();
     assert_eq!(errors.len(), 42);
     assert_eq!(errors[0], "check: … the end of 208890 bytes:");
-    assert_eq!((errors[1], errors[40]), ("check: line 19960", "check: line 19999"));
+    assert_eq!(
+        (errors[1], errors[40]),
+        ("check: line 19960", "check: line 19999")
+    );
 
-    let Some(sandbox) = checked(json!([shell("head -c 1000000 /dev/zero; exit 1")])) else { return };
+    let Some(sandbox) = checked(json!([shell("head -c 1000000 /dev/zero; exit 1")])) else {
+        return;
+    };
     sandbox.file("/dev/zero", "");
-    let refused = sandbox.launch().bind_host("/dev/zero", "/dev/zero").start().failed(84, "exit code 1");
+    let refused = sandbox
+        .launch()
+        .bind_host("/dev/zero", "/dev/zero")
+        .start()
+        .failed(84, "exit code 1");
     assert!(refused.stderr.len() < 40_000, "{}", refused.stderr.len());
     refused.says("check: … the end of 1000000 bytes:");
 }
@@ -193,17 +263,23 @@ fn a_check_may_print_more_than_anybody_reads() {
 #[test]
 fn a_check_that_cannot_be_run_is_told_before_anything_is_written() {
     let checks = json!([{"command": ["no-such-program"]}, {"command": ["/etc/passwd"]}]);
-    let Some(sandbox) = checked(checks) else { return };
+    let Some(sandbox) = checked(checks) else {
+        return;
+    };
     let refused = sandbox
         .start()
         .refused(84, "the service's check cannot be run: cannot find the service's program no-such-program in PATH=");
-    refused.says("the service's check cannot be run: cannot execute the service's program /etc/passwd: ");
+    refused.says(
+        "the service's check cannot be run: cannot execute the service's program /etc/passwd: ",
+    );
     assert_eq!(refused.errors().len(), 2);
 }
 
 #[test]
 fn a_check_may_be_a_program_that_is_installed_first() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["echo", "ran"]);
     manifest["files"]
         .as_array_mut()
@@ -217,22 +293,33 @@ fn a_check_may_be_a_program_that_is_installed_first() {
 /// Promise 1 holds where nothing is locked, too.
 #[test]
 fn a_check_that_changes_what_was_installed_is_found_out() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["echo", "ran"]);
     manifest["service"] = json!({"command": ["echo", "ran"]});
-    manifest["check"] =
-        json!([shell("chmod u+w /etc/app/app.conf; echo more >> /etc/app/app.conf; chmod u-w /etc/app/app.conf")]);
+    manifest["check"] = json!([shell(
+        "chmod u+w /etc/app/app.conf; echo more >> /etc/app/app.conf; chmod u-w /etc/app/app.conf"
+    )]);
     sandbox.manifest(&manifest).source("app.conf", CONTENT);
     for directory in ["/etc/app", "/var/lib/sealinit"] {
-        sandbox.directory(directory, 0o755).owner(directory, APP, APP);
+        sandbox
+            .directory(directory, 0o755)
+            .owner(directory, APP, APP);
     }
-    let _ = sandbox.launch().user(APP, APP).start().failed(74, "/etc/app/app.conf: content: expected");
+    let _ = sandbox
+        .launch()
+        .user(APP, APP)
+        .start()
+        .failed(74, "/etc/app/app.conf: content: expected");
     assert!(!sandbox.exists(SEAL));
 }
 
 #[test]
 fn a_check_may_change_what_is_the_services_own() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let mut manifest = one_file(&["cat", "/srv/data/seed"]);
     manifest["directories"] = json!([{"path": "/srv/data"}]);
     manifest["files"]
@@ -247,29 +334,49 @@ fn a_check_may_change_what_is_the_services_own() {
 
 #[test]
 fn a_check_runs_without_proc_and_without_null_device() {
-    let Some(sandbox) = checked(json!([shell("cat; exit 0"), shell("exit 5")])) else { return };
-    let refused = sandbox.launch().without_proc().start().failed(84, "exit code 5");
+    let Some(sandbox) = checked(json!([shell("cat; exit 0"), shell("exit 5")])) else {
+        return;
+    };
+    let refused = sandbox
+        .launch()
+        .without_proc()
+        .start()
+        .failed(84, "exit code 5");
     assert_eq!(refused.errors().len(), 1);
 }
 
 #[test]
 fn a_timeout_of_nothing_is_refused() {
-    let Some(sandbox) = checked(json!([{"command": ["true"], "timeout_seconds": 0}])) else { return };
-    let _ =
-        sandbox.start().refused(78, "$.check[0]: timeout_seconds is 0, in which nothing can succeed; write 1 or more");
+    let Some(sandbox) = checked(json!([{"command": ["true"], "timeout_seconds": 0}])) else {
+        return;
+    };
+    let _ = sandbox.start().refused(
+        78,
+        "$.check[0]: timeout_seconds is 0, in which nothing can succeed; write 1 or more",
+    );
 }
 
 /// "When a start is refused, the reason also goes to /dev/termination-log if it exists"
 #[test]
 fn a_refusal_is_told_to_kubernetes() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["true"]).file(TERMINATION_LOG, "an older and longer message\n".repeat(9));
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["true"])
+        .file(TERMINATION_LOG, "an older and longer message\n".repeat(9));
     let _ = sandbox.start().success();
-    assert!(sandbox.read(TERMINATION_LOG).starts_with("an older"), "a start that succeeds leaves it alone");
+    assert!(
+        sandbox.read(TERMINATION_LOG).starts_with("an older"),
+        "a start that succeeds leaves it alone"
+    );
 
     sandbox.mode(CONF, 0o444);
     let _ = sandbox.start().refused(80, CONF);
-    assert_eq!(sandbox.read(TERMINATION_LOG), "/etc/app/app.conf: mode: expected 0440, found 0444\n");
+    assert_eq!(
+        sandbox.read(TERMINATION_LOG),
+        "/etc/app/app.conf: mode: expected 0440, found 0444\n"
+    );
 
     sandbox.file(SEAL, "torn");
     let _ = sandbox.start().refused(81, "seal");
@@ -282,7 +389,9 @@ fn a_refusal_is_told_to_kubernetes() {
 
 #[test]
 fn a_long_refusal_is_cut_and_a_missing_log_is_not_made() {
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let absent: Vec<String> = (0..200).map(|index| format!("relative/{index}")).collect();
     let mut manifest = one_file(&["true"]);
     manifest["absent"] = json!(absent);
@@ -300,8 +409,13 @@ fn a_long_refusal_is_cut_and_a_missing_log_is_not_made() {
 
 #[test]
 fn a_termination_log_that_is_something_else_is_left_alone() {
-    let Some(sandbox) = Sandbox::new() else { return };
-    sandbox.one_file(&["no-such-program"]).file("/etc/victim", "victim").symlink(TERMINATION_LOG, "/etc/victim");
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    sandbox
+        .one_file(&["no-such-program"])
+        .file("/etc/victim", "victim")
+        .symlink(TERMINATION_LOG, "/etc/victim");
     let _ = sandbox.start().refused(127, "no-such-program");
     assert_eq!(sandbox.read("/etc/victim"), "victim");
     fs::remove_file(sandbox.path(TERMINATION_LOG)).unwrap();
