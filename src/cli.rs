@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::commands::check as rehearsal;
+use crate::commands::init::{self, UserSpec};
+use crate::commands::plan as forecast;
+use crate::commands::verify as verification;
 use crate::digest::Digest;
-use crate::forecast;
-use crate::init::{self, UserSpec};
-use crate::log::{LogFormat, LogLevel};
 use crate::manifest::SignalTarget;
-use crate::rehearsal;
 use crate::report::Format;
-use crate::signal::{Signal, no_such_signal};
+use crate::report::log::{LogFormat, LogLevel};
+use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
 use crate::start;
-use crate::supervisor::{DEFAULT_GRACE, Manners};
-use crate::verdict::Request;
-use crate::verification;
+use crate::start::decide::Request;
+use crate::sys::signal::{Signal, no_such_signal};
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
 /// becomes the service; verifies the seal at every later start, or refuses to run.
@@ -148,7 +148,7 @@ pub(crate) struct Init {
 
 impl From<Init> for init::Options {
     fn from(init: Init) -> Self {
-        let manners = Manners {
+        let manners = SupervisionConfig {
             target: init.target,
             rewrite: init.rewrite.into_iter().collect(),
             expected_exit: init.expected_exit.into_iter().collect(),

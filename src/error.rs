@@ -7,11 +7,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::dir::TreeError;
 use crate::escape::escaped;
+use crate::fs::dir::FsError;
+use crate::fs::source::SourceError;
 use crate::json::Problem;
-use crate::signal::Signal;
-use crate::source::SourceError;
+use crate::sys::signal::Signal;
 use crate::verify::Drift;
 
 /// The exit codes, as documented in the README.
@@ -143,7 +143,7 @@ pub(crate) enum Error {
         "cannot read {}: {source}; it must be a readable regular file",
         escaped(path)
     )]
-    AccountsRead { path: PathBuf, source: TreeError },
+    AccountsRead { path: PathBuf, source: FsError },
 
     #[error("{at}: {what} \"{}\" is not in {file}; {hint}", escaped(name))]
     UnknownAccount {
@@ -207,7 +207,7 @@ pub(crate) enum Error {
     DropRest { why: String },
 
     #[error("cannot install {}: {source}", escaped(path))]
-    Install { path: PathBuf, source: TreeError },
+    Install { path: PathBuf, source: FsError },
 
     #[error(
         "cannot install {}: it is the same file as {}; declare it once",
@@ -237,16 +237,16 @@ pub(crate) enum Error {
     HardLink { path: PathBuf, found: PathBuf },
 
     #[error("cannot keep state in {}: {source}", escaped(path))]
-    State { path: PathBuf, source: TreeError },
+    State { path: PathBuf, source: FsError },
 
     #[error(
         "cannot look at the seal in {}: {source}; ask as the user that sealed (docker exec --user)",
         escaped(path)
     )]
-    StateLook { path: PathBuf, source: TreeError },
+    StateLook { path: PathBuf, source: FsError },
 
     #[error("cannot look below {}: {source}; correct --root", escaped(path))]
-    Root { path: PathBuf, source: TreeError },
+    Root { path: PathBuf, source: FsError },
 
     #[error(
         "cannot keep state in {}: another sealinit is at work there; wait for it to end",
@@ -281,7 +281,7 @@ pub(crate) enum Error {
     OwnPath { path: PathBuf, dest: PathBuf },
 
     #[error("cannot verify {}: {source}", escaped(path))]
-    Measure { path: PathBuf, source: TreeError },
+    Measure { path: PathBuf, source: FsError },
 
     #[error(
         "what is on disk is not what was installed: {0}; the disk or a volume driver is at fault, and nothing was sealed"

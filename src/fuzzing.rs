@@ -8,20 +8,20 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::accounts::{Accounts, Identities, Starter};
-use crate::capability::CapabilitySet;
+use crate::accounts::{Accounts, Caller, Identities};
 use crate::digest::Digest;
 use crate::escape::escaped;
+use crate::fs::root::Root;
 use crate::manifest::Manifest;
 use crate::plan::temporary_name;
-use crate::seal::Seal;
-use crate::tree::Tree;
+use crate::state::seal::Seal;
+use crate::sys::capability::CapabilitySet;
 
 /// Where the manifests of all targets would be.
 const MANIFEST: &str = "/etc/sealinit/manifest.json";
 
-fn root() -> Starter {
-    Starter {
+fn root() -> Caller {
+    Caller {
         uid: 0,
         gid: 0,
         groups: Vec::new(),
@@ -90,7 +90,7 @@ pub fn accounts(bytes: &[u8]) {
     fs::create_dir_all(directory.join("etc")).expect("etc");
     fs::write(directory.join("etc/passwd"), passwd).expect("passwd");
     fs::write(directory.join("etc/group"), group).expect("group");
-    let tree = Tree::open(&directory).expect("the directory is there");
+    let tree = Root::open(&directory).expect("the directory is there");
     let accounts = Accounts::load(&tree).expect("regular files are read");
     let text = r#"{"version":1,"service":{"user":"app","group":"grp","allow_root":true}}"#;
     let manifest = Manifest::parse(Path::new(MANIFEST), text.into()).expect("a valid manifest");
@@ -191,7 +191,7 @@ pub fn path(bytes: &[u8]) {
         if std::os::unix::fs::symlink(OsStr::from_bytes(bytes), &link).is_err() {
             return;
         }
-        let tree = Tree::open(&inside).expect("the directory is there");
+        let tree = Root::open(&inside).expect("the directory is there");
         let below = Path::new("/").join(link.strip_prefix(&inside).expect("it is below"));
         match tree.read(&below, 1024) {
             Ok(Some(content)) => assert_eq!(content, b"inside", "{bytes:?}"),

@@ -9,58 +9,34 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{CheckFormat, Cli, Command, Lazy};
-use crate::configuration::Configuration;
 use crate::error::{Error, exit_code};
-use crate::inventory::Reach;
-use crate::launch::Launched;
-use crate::log::Summary;
+use crate::plan::configuration::Configuration;
+use crate::plan::sources::SourceScope;
 use crate::report::Format;
+use crate::report::log::Summary;
+use crate::service::Launched;
 
-mod access; // what the service's uid may do with a path
-mod accounts; // names to ids, without NSS
-mod acting; // file access as somebody else
-mod capability; // capabilities by name
+mod accounts; // names and ids, without NSS
 mod cli; // the command line
-mod configuration; // manifest and sources of one moment
-mod difference; // two texts side by side
+mod commands; // one file for each command
 mod digest; // SHA-256
-mod dir; // a directory by its descriptor
-mod elf; // what ELF programs are loaded with
-mod error; // all that stops a start, and exit codes
-mod escape; // names fit to be printed
-mod exec; // becomes the service
-mod forecast; // what a start would do
+mod error; // everything that stops a start, and exit codes
+mod escape; // names made safe to print
+mod fs; // the file system below a root, without races
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub mod fuzzing; // doors for tests/fuzz
-mod hashers; // threads that hash
+pub mod fuzzing; // entry points for tests/fuzz
 mod hex; // bytes as hexadecimal
-mod init; // the bare init
 mod install; // puts a plan on disk
-mod inventory; // what the sources hold
 mod json; // strict JSON, all problems at once
-mod launch; // starts the service
-mod log; // what is said on standard error
-mod manifest; // the operator's document
-mod plan; // what is to be, fully resolved
-mod preflight; // what is in the way, before the first write
-mod privileges; // gives up root
-mod rehearsal; // whether a first start would succeed
-mod report; // what is said on standard output
-mod schema; // JSON Schema
-mod seal; // the record of what was installed
-mod signal; // signals by name
-mod source; // files that the operator mounts
-mod start; // the pipeline
-mod state; // where journal and seal are kept
-mod status; // what is sealed
-mod supervisor; // stays as PID 1 while the service runs
-mod sys; // system calls without a safe wrapper, and memory
-mod termination_log; // where Kubernetes looks for the reason
-mod tree; // the way to every directory
-mod trial; // the service's own check
-mod verdict; // what becomes of a start
-mod verification; // whether the disk is what was sealed
+mod manifest; // the native format
+mod plan; // what is to be on disk, fully resolved
+mod preflight; // would it work here? reads only, all problems
+mod report; // what people and machines are told
+mod service; // becomes the service, or supervises it
+mod start; // the pipeline: first start, later start
+mod state; // the record of what was installed
+mod sys; // system calls without a safe wrapper, and the kernel's numbers
 mod verify; // compares the disk with a plan
 
 pub use crate::sys::Heap;
@@ -94,17 +70,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Error>> {
-    log::install(run.log.log_format, run.log.log_level);
+    report::log::install(run.log.log_format, run.log.log_level);
     start::start(&run.into(), &mut summary).inspect_err(|errors| {
         summary.log_refusal(errors);
-        termination_log::write(errors);
+        report::termination_log::write(errors);
     })
 }
 
 fn run_command(init: cli::Init) -> Result<Launched, Vec<Error>> {
-    log::install(init.log.log_format, init.log.log_level);
-    init::init(init.into())
-        .inspect_err(|errors| termination_log::write(errors))
+    report::log::install(init.log.log_format, init.log.log_level);
+    commands::init::init(init.into())
+        .inspect_err(|errors| report::termination_log::write(errors))
         .map_err(log_errors)
 }
 
@@ -120,16 +96,16 @@ fn report(command: Command) -> Result<u8, Vec<Error>> {
     match command {
         Command::Run(_) | Command::Init(_) => {}
         Command::Verify(Lazy(verify)) => {
-            log::install(verify.log.log_format, verify.log.log_level);
+            report::log::install(verify.log.log_format, verify.log.log_level);
             let format = verify.report.format;
-            let found = verification::verification(&verify.into());
+            let found = commands::verify::verification(&verify.into());
             report::print(&found, format)?;
             return Ok(found.exit_code());
         }
         Command::Check(Lazy(check)) => {
-            log::install(check.log.log_format, check.log.log_level);
+            report::log::install(check.log.log_format, check.log.log_level);
             let format = check.format;
-            let found = rehearsal::rehearsal(&check.into())?;
+            let found = commands::check::rehearsal(&check.into())?;
             match format {
                 CheckFormat::Text => report::print(&found, Format::Text)?,
                 CheckFormat::Json => report::print(&found, Format::Json)?,
@@ -138,21 +114,21 @@ fn report(command: Command) -> Result<u8, Vec<Error>> {
             return Ok(found.exit_code());
         }
         Command::Plan(Lazy(plan)) => {
-            log::install(plan.log.log_format, plan.log.log_level);
+            report::log::install(plan.log.log_format, plan.log.log_level);
             let format = plan.report.format;
-            report::print(&forecast::forecast(&plan.into())?, format)?;
+            report::print(&commands::plan::forecast(&plan.into())?, format)?;
         }
         Command::Schema => report::write(&manifest_schema())?,
         Command::Status(Lazy(status)) => {
-            log::install(status.log.log_format, status.log.log_level);
-            let found = status::status(&status.root.root, &status.state.state_dir)?;
+            report::log::install(status.log.log_format, status.log.log_level);
+            let found = commands::status::status(&status.root.root, &status.state.state_dir)?;
             report::print(&found, status.report.format)?;
             return Ok(found.exit_code());
         }
         Command::Digest(Lazy(digest)) => {
-            log::install(digest.log.log_format, digest.log.log_level);
+            report::log::install(digest.log.log_format, digest.log.log_level);
             let configuration =
-                Configuration::load(&digest.manifest.manifest, Reach::All)?.complete()?;
+                Configuration::load(&digest.manifest.manifest, SourceScope::All)?.complete()?;
             report::write(&format!("{}\n", configuration.digest()))?;
         }
     }
@@ -162,7 +138,8 @@ fn report(command: Command) -> Result<u8, Vec<Error>> {
 /// The JSON Schema of the manifest, as `sealinit schema` prints it.
 fn manifest_schema() -> String {
     // A value made of strings has a JSON form.
-    serde_json::to_string_pretty(&schema::schema::<manifest::Document>()).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&json::schema::schema::<manifest::Document>()).unwrap_or_default()
+        + "\n"
 }
 
 /// The definition of the command line, out of which manual pages and completions are made (`examples/manual.rs`).

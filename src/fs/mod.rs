@@ -1,0 +1,6 @@
+//! The file system below a root, reached through directory descriptors.
+
+pub(crate) mod dir;
+pub(crate) mod impersonate;
+pub(crate) mod root;
+pub(crate) mod source;

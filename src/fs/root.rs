@@ -1,0 +1,246 @@
+//! The file system below a root: a way to every directory on which no link is followed that somebody else could have put there.
+//!
+//! Never takes a path apart twice: a directory is opened component by component once, and is a [`Dir`] from then on.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid};
+
+use crate::fs::dir::{Dir, FileKind, FsError, MAX_LINKS, Ownership, is_safe};
+use crate::sys;
+
+/// Everything below one root directory.
+#[derive(Debug)]
+pub(crate) struct Root {
+    top: Rc<Dir>,
+    /// The uid that sealinit runs as: what belongs to it or to root is trusted.
+    trusted: u32,
+    /// The directories on the way to the last one that was asked for. Destinations are visited in order, so the next one
+    /// is most often in the same place.
+    last: RefCell<Vec<(OsString, Rc<Dir>)>>,
+}
+
+impl Root {
+    /// Opens the tree below `root`.
+    pub(crate) fn open(root: &Path) -> Result<Self, FsError> {
+        let root = Rc::new(Dir::open_root(root)?);
+        Ok(Self {
+            top: root,
+            trusted: geteuid().as_raw(),
+            last: RefCell::default(),
+        })
+    }
+
+    /// The same tree in the eyes of `uid`: whose directories and links are trusted, beside root's.
+    pub(crate) fn trusting(&self, uid: u32) -> Self {
+        Self {
+            top: Rc::clone(&self.top),
+            trusted: uid,
+            last: RefCell::default(),
+        }
+    }
+
+    /// The uid whose directories and links are trusted, beside root's.
+    pub(crate) fn trusted(&self) -> u32 {
+        self.trusted
+    }
+
+    /// Forgets directories that were looked at: their attributes may have changed.
+    pub(crate) fn forget(&self) {
+        self.last.borrow_mut().clear();
+    }
+
+    /// Opens the directory `path`, which is absolute and without `.` and `..`.
+    ///
+    /// A symbolic link on the way is followed where only root or we could have put it (`/var/run`, `/bin`), and below
+    /// our root at any rate.
+    pub(crate) fn dir(&self, path: &Path) -> Result<Rc<Dir>, FsError> {
+        let names: Vec<&OsStr> = path.iter().skip(1).collect();
+        let mut last = self.last.borrow_mut();
+        let known = last
+            .iter()
+            .zip(&names)
+            .take_while(|((known, _), name)| known == *name)
+            .count();
+        last.truncate(known);
+        let mut dir = last.last().map_or(&self.top, |(_, dir)| dir).clone();
+        for name in &names[known..] {
+            dir = self.step(&dir, name, path, &mut 0)?;
+            last.push(((*name).to_owned(), Rc::clone(&dir)));
+        }
+        Ok(dir)
+    }
+
+    /// The directory `path`, or the nearest one above it that exists; and its path.
+    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p Path), FsError> {
+        for path in path.ancestors() {
+            match self.dir(path) {
+                Err(FsError::Missing { .. }) => {}
+                found => return Ok((found?, path)),
+            }
+        }
+        Err(FsError::Missing {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens the directory that `path` is in; gives it and the last name of `path`.
+    pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p OsStr), FsError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(FsError::Missing {
+                path: path.to_owned(),
+            });
+        };
+        Ok((self.dir(parent)?, name))
+    }
+
+    fn step(
+        &self,
+        dir: &Rc<Dir>,
+        name: &OsStr,
+        path: &Path,
+        links: &mut usize,
+    ) -> Result<Rc<Dir>, FsError> {
+        let here = || dir.path().join(name);
+        match dir.open_dir(name) {
+            Ok(Some(child)) => return Ok(child),
+            Ok(None) => return Err(FsError::Missing { path: here() }),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(errno) => return Err(dir.failed("cannot open", name)(errno)),
+        }
+        let Some(facts) = dir.look(name)? else {
+            return Err(FsError::Missing { path: here() });
+        };
+        if facts.kind != FileKind::Link {
+            return Err(FsError::NotDirectory {
+                path: here(),
+                kind: facts.kind.name(),
+            });
+        }
+        let owner = facts.attributes.uid;
+        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts().attributes, self.trusted)
+        {
+            return Err(FsError::UnsafeLink { path: here() });
+        }
+        *links += 1;
+        if *links > MAX_LINKS {
+            return Err(FsError::Loop {
+                path: path.to_owned(),
+            });
+        }
+        let target = dir.read_link(name)?;
+        let target = Path::new(&target);
+        let mut dir = if target.is_absolute() {
+            Rc::clone(&self.top)
+        } else {
+            Rc::clone(dir)
+        };
+        for component in target.components() {
+            dir = match component {
+                Component::Normal(name) => self.step(&dir, name, path, links)?,
+                // The directory that we came from, not what the file system says: nothing leads above our root.
+                Component::ParentDir => {
+                    dir.parent().map_or_else(|| Rc::clone(&self.top), Rc::clone)
+                }
+                _ => dir,
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Makes the directory `path` with `mode`, and what is missing above it, which is everybody's to enter and ours to change.
+    ///
+    /// # Errors
+    /// What mkdir(2) says, that `path` exists included.
+    pub(crate) fn make_dir(&self, path: &Path, mode: u32) -> Result<(), FsError> {
+        self.make_parents(path)?;
+        let (parent, name) = self.parent(path)?;
+        parent.make_dir(name, mode)?;
+        parent.sync()?;
+        let dir = self.dir(path)?;
+        sys::remove_acls(dir.reopen()?)
+            .map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
+        // Below a set-group-ID directory a new one inherits group and bit.
+        let gid = if self.trusted == 0 {
+            0
+        } else {
+            getegid().as_raw()
+        };
+        dir.set_attributes(Ownership {
+            uid: self.trusted,
+            gid,
+            mode,
+        })?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Makes the directories that are missing above `path`: root's (or ours), mode 0755.
+    pub(crate) fn make_parents(&self, path: &Path) -> Result<(), FsError> {
+        const PARENT_MODE: u32 = 0o755;
+        match (self.parent(path), path.parent()) {
+            (Err(FsError::Missing { .. }), Some(parent)) => self.make_dir(parent, PARENT_MODE),
+            (found, _) => found.map(drop),
+        }
+    }
+
+    /// Reads a whole regular file of at most `limit` bytes; `None` for nothing there. A link as its last name is followed like
+    /// one on the way.
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
+        match self.find(path)? {
+            Some((dir, name)) => dir.read(&name, limit),
+            None => Ok(None),
+        }
+    }
+
+    /// The directory and name where `path` leads, a link as its last name followed like one on the way; `None` for a directory
+    /// that is missing. Whether the name is there has to be looked at.
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<(Rc<Dir>, OsString)>, FsError> {
+        let (mut dir, mut name) = match self.parent(path) {
+            Ok((dir, name)) => (dir, name.to_owned()),
+            Err(FsError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        for _ in 0..MAX_LINKS {
+            match dir.look(&name)? {
+                Some(facts) if facts.kind == FileKind::Link => {
+                    if !is_safe(&dir.facts().attributes, self.trusted) {
+                        return Err(FsError::UnsafeLink {
+                            path: dir.path().join(name),
+                        });
+                    }
+                    let target = dir.read_link(&name)?;
+                    let target = normalized(&dir.path().join(target));
+                    let (next, last) = match self.parent(&target) {
+                        Err(FsError::Missing { .. }) => return Ok(None),
+                        found => found?,
+                    };
+                    (dir, name) = (next, last.to_owned());
+                }
+                _ => return Ok(Some((dir, name))),
+            }
+        }
+        Err(FsError::Loop {
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// `path` with `.` and `..` resolved by name, never above the root.
+fn normalized(path: &Path) -> PathBuf {
+    path.components()
+        .fold(PathBuf::from("/"), |mut path, component| {
+            match component {
+                Component::Normal(name) => path.push(name),
+                Component::ParentDir => {
+                    path.pop();
+                }
+                _ => {}
+            }
+            path
+        })
+}

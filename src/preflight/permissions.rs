@@ -1,0 +1,242 @@
+//! What the service's uid may do with a path, by owner, group and mode of everything on the way: below another root, and with what is
+//! only planned.
+//!
+//! Never asks the kernel for permission: the kernel would speak of this machine's processes and of what is there now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::fs::dir::{Dir, FileKind, FsError, Ownership};
+use crate::fs::root::Root;
+use crate::plan::{EntryKind, Plan, Service};
+use crate::service::exec::{search, unfit, why_not};
+
+const READ: u32 = 0o4;
+const EXECUTE: u32 = 0o1;
+
+/// Whether `service` has the permission `bit` for what has these attributes.
+fn allows(service: &Service, found: Ownership, bit: u32) -> bool {
+    if service.uid == 0 || service.capabilities.unlocks_files() {
+        // Tree may do all but execute what nobody may execute.
+        return bit != EXECUTE || found.mode & 0o111 != 0;
+    }
+    let shift = match found {
+        Ownership { uid, .. } if uid == service.uid => 6,
+        Ownership { gid, .. } if service.groups.contains(&gid) => 3,
+        _ => 0,
+    };
+    found.mode >> shift & bit != 0
+}
+
+/// Whether the permissions let `service` execute a file with these attributes.
+pub(crate) fn may_execute(service: &Service, found: Ownership) -> bool {
+    allows(service, found, EXECUTE)
+}
+
+/// The first directory on the way to what is in `dir` that `service` may not enter.
+fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
+    dir.ancestry()
+        .find(|dir| !allows(service, dir.facts().attributes, EXECUTE))
+}
+
+/// What would keep `service` from being started below the root of `tree`; `planned` will be there by then.
+pub(crate) fn obstacles(
+    tree: &Root,
+    service: &Service,
+    planned: impl Fn(&Path) -> bool,
+) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let working_dir = service.working_dir.as_deref().unwrap_or(Path::new("/"));
+    if !planned(working_dir) {
+        let entered = match tree.dir(working_dir) {
+            Ok(dir) if closed(service, &dir).is_some() => Err(Errno::EACCES.into()),
+            Ok(_) => Ok(()),
+            Err(FsError::Missing { .. }) => Err(Errno::ENOENT.into()),
+            Err(FsError::NotDirectory { .. }) => Err(Errno::ENOTDIR.into()),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        let path = working_dir.to_owned();
+        errors.extend(
+            entered
+                .err()
+                .map(|source| Error::WorkingDir { path, source }),
+        );
+    }
+    errors.extend(program(tree, service, working_dir, planned).err());
+    errors
+}
+
+/// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
+fn program(
+    tree: &Root,
+    service: &Service,
+    working_dir: &Path,
+    planned: impl Fn(&Path) -> bool,
+) -> Result<(), Error> {
+    let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
+    environment.extend(
+        service
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.0.as_str().into())),
+    );
+    let found = search(service, &environment, |path| {
+        let path = working_dir.join(path);
+        if planned(&path) {
+            Ok(true)
+        } else {
+            executable(tree, service, &path, &planned)
+        }
+    });
+    found.map(drop)
+}
+
+/// Whether there is something at `path` that `service` may execute.
+fn executable(
+    tree: &Root,
+    service: &Service,
+    path: &Path,
+    planned: impl Fn(&Path) -> bool,
+) -> Result<bool, String> {
+    let (dir, name) = match tree.find(path) {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(FsError::NotDirectory { .. }) => return Ok(false),
+        Err(error) => return Err(error.to_string()),
+    };
+    let Some(facts) = dir.look(&name).map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
+    match facts.kind {
+        FileKind::File => {}
+        FileKind::Directory => return Err("it is a directory; name a program in it".into()),
+        kind => return Err(format!("it is a {}; name a program", kind.name())),
+    }
+    if closed(service, &dir).is_some() || !allows(service, facts.attributes, EXECUTE) {
+        return Err(why_not(Errno::EACCES, service.uid));
+    }
+    // What we cannot read says nothing.
+    let Ok(Some((program, _))) = dir.open_file(&name) else {
+        return Ok(true);
+    };
+    let is_missing = |interpreter: &Path| {
+        !planned(interpreter)
+            && match tree.find(interpreter) {
+                Ok(Some((dir, name))) => matches!(dir.look(&name), Ok(None)),
+                found => matches!(found, Ok(None)),
+            }
+    };
+    unfit(&program, is_missing).map_or(Ok(true), Err)
+}
+
+/// Something that is going to be installed and that the service could not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) dest: PathBuf,
+    /// What is closed: the file itself, or a directory on the way.
+    pub(crate) closed: PathBuf,
+    pub(crate) attributes: Ownership,
+    /// How many more there are behind the same directory.
+    pub(crate) more: usize,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            dest,
+            closed,
+            attributes: Ownership { uid, gid, mode },
+            more,
+        } = self;
+        write!(f, "the service could not read {}", escaped(dest))?;
+        if *more > 0 {
+            write!(f, " and {more} more")?;
+        }
+        write!(
+            f,
+            ": {} is closed to it (mode {mode:04o}, owner {uid}:{gid}); ",
+            escaped(closed)
+        )?;
+        f.write_str(
+            "give it to the service's group and open it for that, if the service is to read it",
+        )
+    }
+}
+
+/// The planned files that `plan`'s service could not read once they are installed.
+pub(crate) fn unreadable(tree: &Root, plan: &Plan) -> Vec<Unreadable> {
+    let mut planned: BTreeMap<&Path, Ownership> = BTreeMap::new();
+    for entry in &plan.entries {
+        if let EntryKind::Directory(directory) = &entry.what {
+            planned.insert(&entry.dest, directory.attributes);
+        }
+    }
+    let mut found: Vec<Unreadable> = Vec::new();
+    let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+    for entry in &plan.entries {
+        let EntryKind::File(file) = &entry.what else {
+            continue;
+        };
+        let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest).or_else(|| {
+            (!allows(&plan.service, file.attributes, READ))
+                .then(|| (entry.dest.clone(), file.attributes))
+        });
+        let Some((closed, attributes)) = blocked else {
+            continue;
+        };
+        if told.insert(closed.clone()) {
+            found.push(Unreadable {
+                dest: entry.dest.clone(),
+                closed,
+                attributes,
+                more: 0,
+            });
+        } else if let Some(first) = found.iter_mut().find(|first| first.closed == closed) {
+            first.more += 1;
+        }
+    }
+    found
+}
+
+/// The first directory above `dest`, from the bottom, that the service may not enter: as planned, or as it is. What is missing will be
+/// made for everybody to enter.
+fn blocked_on_the_way(
+    tree: &Root,
+    plan: &Plan,
+    planned: &BTreeMap<&Path, Ownership>,
+    dest: &Path,
+) -> Option<(PathBuf, Ownership)> {
+    let enters = |attributes| allows(&plan.service, attributes, EXECUTE);
+    for path in dest.ancestors().skip(1) {
+        if let Some(attributes) = planned.get(path) {
+            if !enters(*attributes) {
+                return Some((path.to_owned(), *attributes));
+            }
+            continue;
+        }
+        let Ok(dir): Result<Rc<Dir>, _> = tree.dir(path) else {
+            continue;
+        };
+        // Where links lead through another place, what is there counts as well.
+        let mut way = dir.ancestry().map(|dir| {
+            let attributes = planned
+                .get(dir.path())
+                .copied()
+                .unwrap_or(dir.facts().attributes);
+            (dir.path().to_owned(), attributes)
+        });
+        if let Some(found) = way.find(|(_, attributes)| !enters(*attributes)) {
+            return Some(found);
+        }
+        if dir.path() == path {
+            return None;
+        }
+    }
+    None
+}

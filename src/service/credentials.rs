@@ -1,0 +1,263 @@
+//! Gives up root for good, and proves it.
+//!
+//! Never continues after a call that failed: a service that still holds some of root is worse than none. The order of the steps
+//! is the order of the functions below; each says why it stands where it stands.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setfsgid, setfsuid};
+
+use crate::accounts::Caller;
+use crate::error::Error;
+use crate::plan::Service;
+use crate::preflight::surplus_bounding;
+use crate::sys::capability::{Capability, CapabilitySet};
+use crate::sys::{self, Capabilities};
+
+/// Milliseconds that a thread may take to be gone, on a machine that has other things to do.
+const LAST_MOMENTS: usize = 1000;
+
+/// The ids that are given up.
+const ROOT: u32 = 0;
+
+/// Proof that this process has the service's credentials and nothing of root's.
+#[derive(Debug)]
+pub(crate) struct Unprivileged(());
+
+/// Becomes the service's uid, gid and groups with the service's capabilities. (A bare `init` that was told no user has nothing to
+/// become; what its command gets is what the engine gave.)
+///
+/// # Errors
+/// Any step that failed, or anything that is not as it must be afterwards.
+pub(crate) fn drop_to(service: &Service, starter: &Caller) -> Result<Unprivileged, Error> {
+    if service.credentials_unchanged {
+        return Ok(Unprivileged(()));
+    }
+    // Every call below changes one thread.
+    assert_single_thread()?;
+    // First, while we still are what the engine started: afterwards these belong to a stranger.
+    give_stdio(service, starter);
+    // The bounding set needs CAP_SETPCAP, which goes with the uid.
+    let dropped = drop_bounding(service)?;
+    match sys::clear_ambient() {
+        // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could be kept.
+        Err(Errno::EINVAL) if service.capabilities == CapabilitySet::EMPTY => {}
+        cleared => cleared.map_err(failed("clearing the ambient set"))?,
+    }
+    if service.capabilities != CapabilitySet::EMPTY {
+        sys::set_keep_capabilities(true)
+            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+    }
+    if starter.is_root() {
+        // Groups before gid before uid: each needs what the next gives up.
+        if !starter.has_groups(&service.groups) {
+            let groups: Vec<u32> = service.groups.iter().copied().collect();
+            sys::set_groups(&groups).map_err(failed("setgroups"))?;
+        }
+        sys::set_gids(service.gid).map_err(failed("setresgid"))?;
+        sys::set_uids(service.uid).map_err(failed("setresuid"))?;
+    }
+    // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0 would keep all of them, and the
+    // inheritable set of a container engine has been too large before (CVE-2022-24769).
+    sys::set_capabilities(service.capabilities).map_err(failed("capset"))?;
+    for capability in service.capabilities.iter() {
+        sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
+    }
+    if service.capabilities != CapabilitySet::EMPTY {
+        sys::set_keep_capabilities(false)
+            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+    }
+    // Last: it forbids nothing of the above, but whatever a later version adds above may need what it forbids.
+    if service.no_new_privileges {
+        prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
+    }
+    prove(service, starter, dropped)?;
+    Ok(Unprivileged(()))
+}
+
+/// Gives up what a service keeps, once it runs: its init needs nothing but the uid.
+///
+/// # Errors
+/// That something of it is left.
+pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Error> {
+    if service.credentials_unchanged || service.capabilities == CapabilitySet::EMPTY {
+        return Ok(());
+    }
+    // The ambient set goes with the permitted one.
+    let refused = |source: Errno| Error::DropRest {
+        why: source.to_string(),
+    };
+    sys::set_capabilities(CapabilitySet::EMPTY).map_err(refused)?;
+    let left = sys::capabilities().map_err(refused)?.permitted;
+    if left == CapabilitySet::EMPTY {
+        Ok(())
+    } else {
+        Err(Error::DropRest {
+            why: format!("{left} is left"),
+        })
+    }
+}
+
+fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
+    move |source| Error::Drop { step, source }
+}
+
+fn assert_single_thread() -> Result<(), Error> {
+    // A directory's links are its own two and one for each directory in it, which here is a thread. Without /proc there is
+    // nothing to count; nothing here ever starts a thread that outlives its function.
+    let threads =
+        || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
+    // Who joins a thread is woken when it has done its last, a moment before the kernel counts it no more.
+    for _ in 0..LAST_MOMENTS {
+        if threads() <= 1 {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    match threads() {
+        0 | 1 => Ok(()),
+        threads => Err(Error::NotDropped {
+            what: format!("{threads} threads are running"),
+        }),
+    }
+}
+
+/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
+/// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
+fn give_stdio(service: &Service, starter: &Caller) {
+    if !starter.is_root() || service.uid == starter.uid {
+        return;
+    }
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let Ok(found) = fstat(descriptor) else {
+            continue;
+        };
+        // A regular file is the operator's, redirected to; a device that is no terminal is everybody's.
+        let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFIFO => true,
+            SFlag::S_IFCHR => isatty(descriptor).unwrap_or(false),
+            _ => false,
+        };
+        if is_stream && found.st_uid != service.uid {
+            let _ = fchown(descriptor, Some(Uid::from_raw(service.uid)), None);
+        }
+    }
+}
+
+/// Takes everything out of the bounding set but what the service keeps, and tells what that was.
+fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
+    let sets = sys::capabilities().map_err(failed("capget"))?;
+    if sets.effective.contains(Capability::SETPCAP) {
+        // Asked first: an engine leaves a third of them, and each drop makes new credentials, needed or not.
+        let surplus = sys::bounding()
+            .map_err(failed("reading the bounding set"))?
+            .without(service.capabilities);
+        for capability in surplus.iter() {
+            sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
+        }
+        return Ok(surplus);
+    } else if surplus_bounding(service) {
+        if !service.no_new_privileges {
+            return Err(Error::NotDropped {
+                what: "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false".into(),
+            });
+        }
+        // Nothing can be gained from the bounding set when an exec gives no new privileges.
+        tracing::debug!(
+            "the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless"
+        );
+    }
+    Ok(CapabilitySet::EMPTY)
+}
+
+/// Asks the kernel for everything that was set, and tries to get root back. `dropped` was taken out of the bounding set, to which nothing
+/// can be added.
+fn prove(service: &Service, starter: &Caller, dropped: CapabilitySet) -> Result<(), Error> {
+    let not_dropped = |what: String| Err(Error::NotDropped { what });
+    let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+
+    let uids = getresuid().map_err(failed("getresuid"))?;
+    let gids = getresgid().map_err(failed("getresgid"))?;
+    if [uids.real, uids.effective, uids.saved] != [uid; 3] {
+        return not_dropped(format!("the uids are {uids:?}, not {uid}"));
+    }
+    if [gids.real, gids.effective, gids.saved] != [gid; 3] {
+        return not_dropped(format!("the gids are {gids:?}, not {gid}"));
+    }
+    // An id that cannot be is not set: the call only tells the present one.
+    let (fs_uid, fs_gid) = (
+        setfsuid(Uid::from_raw(u32::MAX)),
+        setfsgid(Gid::from_raw(u32::MAX)),
+    );
+    if (fs_uid, fs_gid) != (uid, gid) {
+        return not_dropped(format!(
+            "the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"
+        ));
+    }
+
+    let mut groups = BTreeSet::new();
+    groups.extend(
+        getgroups()
+            .map_err(failed("getgroups"))?
+            .iter()
+            .map(|gid| gid.as_raw()),
+    );
+    // Without root the engine chose the groups, and they stay.
+    if starter.is_root() && groups != service.groups {
+        return not_dropped(format!(
+            "the groups are {groups:?}, not {:?}",
+            service.groups
+        ));
+    }
+
+    let kept = service.capabilities;
+    let expected = Capabilities {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
+    let found = sys::capabilities().map_err(failed("capget"))?;
+    if found != expected {
+        return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
+    }
+    if let Some(left) = dropped
+        .iter()
+        .find(|capability| sys::bounding_has(*capability) != Ok(false))
+    {
+        return not_dropped(format!("{left} is in the bounding set"));
+    }
+    // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
+    if kept
+        .iter()
+        .any(|capability| sys::ambient_has(capability) != Some(true))
+    {
+        return not_dropped(format!("the ambient set is not {kept}"));
+    }
+    if service.no_new_privileges
+        && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))?
+    {
+        return not_dropped("no_new_privs is not set".into());
+    }
+
+    // Who keeps these may change ids; everybody else must fail.
+    let may_change_uid = kept.contains(Capability::SETUID);
+    let may_change_gid = kept.contains(Capability::SETGID);
+    if service.uid != ROOT && !may_change_uid && sys::set_effective_uid(ROOT).is_ok() {
+        return not_dropped("uid 0 could be taken back".into());
+    }
+    if service.gid != ROOT && !may_change_gid && sys::set_effective_gid(ROOT).is_ok() {
+        return not_dropped("gid 0 could be taken back".into());
+    }
+    if service.uid != ROOT && !may_change_gid && sys::set_groups(&[ROOT]).is_ok() {
+        return not_dropped("group 0 could be taken back".into());
+    }
+    Ok(())
+}

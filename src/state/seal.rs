@@ -1,0 +1,341 @@
+//! The record of what was installed: manifest, inventory and identities, the three things a plan is made of.
+//!
+//! Never holds a plan, so nothing in it could say one thing and run another: what the manifest's bytes mean is worked out anew
+//! at every start. It is one line with a checksum, which tells a torn file from a whole one, and one line of JSON.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::accounts::Identities;
+use crate::digest::{Digest, FileDigest};
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::manifest::Manifest;
+use crate::plan::Plan;
+use crate::plan::sources::{Kind, PathKey, SourceTable};
+
+/// The first word of a seal and the version of its format.
+const MAGIC: &str = "sealinit-seal-v1";
+
+/// What was sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seal {
+    pub(crate) manifest: Manifest,
+    pub(crate) inventory: SourceTable,
+    pub(crate) identities: Identities,
+    /// The command given after `--`; empty for none.
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) made: Made,
+    /// Of manifest and inventory, computed from them at this start.
+    pub(crate) digest: Digest,
+}
+
+/// Which sealinit sealed, and when: information, covered by no digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The version.
+    pub(crate) by: String,
+    /// In seconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl Made {
+    /// By this program, at this moment.
+    pub(crate) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            by: env!("CARGO_PKG_VERSION").into(),
+            at: since.map_or(0, |since| since.as_secs()),
+        }
+    }
+}
+
+/// Why a seal cannot be believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("it is of a version that this sealinit does not know ({})", escaped(.0))]
+    Version(String),
+    #[error("it was cut short or changed: its checksum is not the recorded one")]
+    Checksum,
+    #[error("it cannot be read as JSON: {}", escaped(&.0.to_string()))]
+    Json(#[from] serde_json::Error),
+    #[error("its parts contradict each other: {0}")]
+    Contradiction(String),
+}
+
+/// A seal as it is written. Field order is the order in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    /// Redundant, for whoever reads the file: it must be what the rest recomputes to.
+    digest: String,
+    /// As in [`Made`].
+    sealed_by: String,
+    sealed_at: u64,
+    identities: Identities,
+    arguments: Vec<Bytes>,
+    entries: Vec<EntryRecord>,
+    #[serde(borrow)]
+    manifest: std::borrow::Cow<'a, str>,
+}
+
+/// One entry of the inventory as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryRecord {
+    dest: Bytes,
+    kind: KindName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum KindName {
+    File,
+    Mutable,
+    Directory,
+    Absent,
+}
+
+/// A name or an argument: text where it is UTF-8, hexadecimal bytes where it is not.
+enum Bytes {
+    Text(String),
+    Hex { hex: String },
+}
+
+/// `"text"` or `{"hex": "…"}`. By hand: what serde derives for that keeps a copy of every value, and of every kind there could be.
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Hex { hex } => serializer.collect_map([("hex", hex)]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or {\"hex\": \"...\"}")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bytes, A::Error> {
+                let (Some(("hex", hex)), None) = (map.next_entry()?, map.next_key::<&str>()?)
+                else {
+                    return Err(de::Error::custom("expected \"hex\" and nothing else"));
+                };
+                Ok(Bytes::Hex { hex })
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl Bytes {
+    fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Hex {
+                hex: crate::hex::encode(bytes),
+            },
+        }
+    }
+
+    fn into_os_string(self) -> Option<OsString> {
+        match self {
+            Self::Text(text) => Some(text.into()),
+            Self::Hex { hex } => crate::hex::decode(&hex).map(OsString::from_vec),
+        }
+    }
+}
+
+impl Seal {
+    /// The seal as the bytes of its file.
+    ///
+    /// # Errors
+    /// That it cannot be written as JSON, which it always can.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, SealError> {
+        let entry = |(dest, kind): (&PathKey, &Kind)| {
+            let (kind, content) = match kind {
+                Kind::File(content) => (KindName::File, Some(*content)),
+                Kind::Mutable(content) => (KindName::Mutable, *content),
+                Kind::Directory => (KindName::Directory, None),
+                Kind::Absent => (KindName::Absent, None),
+            };
+            EntryRecord {
+                dest: Bytes::of(dest.path().as_os_str().as_bytes()),
+                kind,
+                sha256: content.map(|content| content.digest.hex()),
+                size: content.map(|content| content.size),
+            }
+        };
+        let body = serde_json::to_string(&Record {
+            digest: self.digest.to_string(),
+            sealed_by: self.made.by.clone(),
+            sealed_at: self.made.at,
+            identities: self.identities.clone(),
+            arguments: self
+                .arguments
+                .iter()
+                .map(|word| Bytes::of(word.as_bytes()))
+                .collect(),
+            entries: self.inventory.0.iter().map(entry).collect(),
+            manifest: self.manifest.text().into(),
+        })?;
+        Ok(format!("{MAGIC} {}\n{body}\n", Digest::of(body.as_bytes())).into_bytes())
+    }
+
+    /// Reads a seal. `manifest_path` is where this start would look for the manifest: beside it are the sources.
+    ///
+    /// # Errors
+    /// Why it cannot be believed. Never the absence of a seal: that is not its reader's to judge.
+    pub(crate) fn decode(bytes: &[u8], manifest_path: &Path) -> Result<Self, SealError> {
+        let contradiction = |what: &str| SealError::Contradiction(what.into());
+        let text = std::str::from_utf8(bytes).map_err(|_| SealError::Checksum)?;
+        let (header, body) = text.split_once('\n').ok_or(SealError::Checksum)?;
+        let checksum = match header.split_once(' ') {
+            Some((MAGIC, checksum)) => checksum,
+            Some((version, _)) if version.starts_with("sealinit-seal-v") => {
+                return Err(SealError::Version(version.into()));
+            }
+            _ => return Err(SealError::Checksum),
+        };
+        let body = body.strip_suffix('\n').ok_or(SealError::Checksum)?;
+        if checksum != Digest::of(body.as_bytes()).to_string() {
+            return Err(SealError::Checksum);
+        }
+        let record: Record<'_> = serde_json::from_str(body)?;
+        let manifest = Manifest::parse(manifest_path, record.manifest.into_owned().into_bytes())
+            .map_err(|problems| {
+                contradiction(&format!(
+                    "its manifest is invalid in {} places",
+                    problems.len()
+                ))
+            })?;
+        let mut inventory = SourceTable::default();
+        for entry in record.entries {
+            let dest = entry
+                .dest
+                .into_os_string()
+                .ok_or_else(|| contradiction("a name is no hexadecimal"))?;
+            let content = match (entry.sha256, entry.size) {
+                (Some(sha256), Some(size)) => {
+                    let digest =
+                        Digest::from_hex(&sha256).ok_or_else(|| contradiction("a hash is none"))?;
+                    Some(FileDigest { digest, size })
+                }
+                (None, None) => None,
+                _ => return Err(contradiction("an entry has half a content")),
+            };
+            let kind = match (entry.kind, content) {
+                (KindName::File, Some(content)) => Kind::File(content),
+                (KindName::Mutable, content) => Kind::Mutable(content),
+                (KindName::Directory, None) => Kind::Directory,
+                (KindName::Absent, None) => Kind::Absent,
+                _ => return Err(contradiction("an entry has the content of another kind")),
+            };
+            inventory.0.insert(PathKey::new(Path::new(&dest)), kind);
+        }
+        let arguments: Option<Vec<OsString>> = record
+            .arguments
+            .into_iter()
+            .map(Bytes::into_os_string)
+            .collect();
+        let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
+        let made = Made {
+            by: record.sealed_by,
+            at: record.sealed_at,
+        };
+        let digest = inventory.digest(manifest.text());
+        let seal = Self {
+            manifest,
+            inventory,
+            identities: record.identities,
+            arguments,
+            made,
+            digest,
+        };
+        seal.check_complete()?;
+        if let Some(why) = seal.identities.contradiction(&seal.manifest) {
+            return Err(contradiction(why));
+        }
+        if seal.digest.to_string() != record.digest {
+            return Err(contradiction("its digest is not what it recomputes to"));
+        }
+        Ok(seal)
+    }
+
+    /// What was sealed, resolved anew.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
+        Plan::new(
+            &self.manifest,
+            &self.inventory,
+            &self.identities,
+            &self.arguments,
+        )
+    }
+
+    /// Every destination of the manifest is in the inventory, and every destination in the inventory comes from the manifest.
+    fn check_complete(&self) -> Result<(), SealError> {
+        let document = &self.manifest.document;
+        let files = document.files.iter().map(|file| &file.dest.value.0);
+        let directories = document
+            .directories
+            .iter()
+            .map(|directory| &directory.path.value.0);
+        let absent = document.absent.iter().map(|path| &path.value.0);
+        let mut declared = BTreeSet::new();
+        declared.extend(
+            files
+                .chain(directories)
+                .chain(absent)
+                .map(|path| PathKey::new(path)),
+        );
+        let sources = document
+            .directories
+            .iter()
+            .filter(|directory| directory.source.is_some());
+        let mut copied = BTreeSet::new();
+        copied.extend(sources.map(|directory| directory.path.value.0.as_path()));
+        let is_copied = |dest: &PathKey| {
+            dest.path()
+                .ancestors()
+                .skip(1)
+                .any(|path| copied.contains(path))
+        };
+        let foreign = |dest: &&PathKey| !declared.contains(dest) && !is_copied(dest);
+        if declared
+            .iter()
+            .any(|dest| !self.inventory.0.contains_key(dest))
+            || self.inventory.0.keys().any(|dest| foreign(&dest))
+        {
+            return Err(SealError::Contradiction(
+                "its entries are not those of its manifest".into(),
+            ));
+        }
+        Ok(())
+    }
+}
