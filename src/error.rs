@@ -7,12 +7,12 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::drift::Drift;
 use crate::escape::escaped;
 use crate::fs::dir::FsError;
 use crate::fs::source::SourceError;
 use crate::json::Problem;
 use crate::sys::signal::Signal;
-use crate::verify::Drift;
 
 /// The exit codes, as documented in the README.
 pub(crate) mod exit_code {

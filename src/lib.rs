@@ -20,6 +20,7 @@ mod accounts; // names and ids, without NSS
 mod cli; // the command line
 mod commands; // one file for each command
 mod digest; // SHA-256
+mod drift; // differences between the disk and the seal
 mod error; // everything that stops a start, and exit codes
 mod escape; // names made safe to print
 mod fs; // the file system below a root, without races

@@ -87,7 +87,7 @@ impl Accounts {
     pub(crate) fn identity(
         &self,
         spec: &UserSpec,
-        starter: &Caller,
+        caller: &Caller,
     ) -> Result<ServiceIdentity, Vec<Error>> {
         let mut errors = Vec::new();
         let user = match &spec.user {
@@ -119,7 +119,7 @@ impl Accounts {
             (None, Some(user)) => {
                 // Without root the engine chose the groups, and they stay.
                 let is_member =
-                    |group: &&Group| starter.is_root() && group.members.contains(&user.name);
+                    |group: &&Group| caller.is_root() && group.members.contains(&user.name);
                 supplementary.extend(self.groups.iter().filter(is_member).map(|group| group.gid));
                 Some(user.gid)
             }
@@ -141,7 +141,7 @@ impl Accounts {
             name,
             home,
         };
-        let unreachable = identity.unreachable(starter);
+        let unreachable = identity.unreachable(caller);
         if unreachable.is_empty() {
             Ok(identity)
         } else {
@@ -294,9 +294,9 @@ impl Identities {
     pub(crate) fn resolve(
         manifest: &Manifest,
         accounts: &Accounts,
-        starter: &Caller,
+        caller: &Caller,
     ) -> Result<Self, Vec<Error>> {
-        match Self::draft(manifest, accounts, starter) {
+        match Self::draft(manifest, accounts, caller) {
             (Some(identities), errors) if errors.is_empty() => Ok(identities),
             (_, errors) => Err(errors),
         }
@@ -306,7 +306,7 @@ impl Identities {
     pub(crate) fn draft(
         manifest: &Manifest,
         accounts: &Accounts,
-        starter: &Caller,
+        caller: &Caller,
     ) -> (Option<Self>, Vec<Error>) {
         let mut resolver = Resolver {
             manifest,
@@ -315,7 +315,7 @@ impl Identities {
             groups: BTreeMap::new(),
             errors: vec![],
         };
-        let service = resolver.service(starter);
+        let service = resolver.service(caller);
         for (index, file) in manifest.document.files.iter().enumerate() {
             resolver.owners(
                 &format!("$.files[{index}]"),
@@ -335,7 +335,7 @@ impl Identities {
         } = resolver;
         (
             service.map(|service| Self {
-                installer: starter.uid,
+                installer: caller.uid,
                 service,
                 users,
                 groups,
@@ -465,11 +465,11 @@ impl Resolver<'_> {
     }
 
     /// Who the service is: what the manifest says under root, and who we are anyway without it.
-    fn service(&mut self, starter: &Caller) -> Option<ServiceIdentity> {
+    fn service(&mut self, caller: &Caller) -> Option<ServiceIdentity> {
         let service = &self.manifest.document.service;
         let uid = match &service.value.user {
             Some(user) => self.uid("$.service.user", &user.value),
-            None if !starter.is_root() => Some(starter.uid),
+            None if !caller.is_root() => Some(caller.uid),
             None => {
                 let message =
                     "missing key \"user\"; only a start without root can do without it".into();
@@ -493,7 +493,7 @@ impl Resolver<'_> {
         let gid = match &service.value.group {
             Some(group) => self.gid("$.service.group", group),
             // Without root nobody changes groups: we run as we were started.
-            None if !starter.is_root() => Some(starter.gid),
+            None if !caller.is_root() => Some(caller.gid),
             None => match &user {
                 Some(user) => Some(user.gid),
                 // That the user is unknown has been said.
@@ -548,34 +548,34 @@ impl Resolver<'_> {
                     .problem(offset, "$.service.user".into(), message),
             );
         }
-        self.errors.extend(identity.unreachable(starter));
+        self.errors.extend(identity.unreachable(caller));
         Some(identity)
     }
 }
 
 impl ServiceIdentity {
     /// What `starter`, not being root, is asked to become and is not.
-    pub(crate) fn unreachable(&self, starter: &Caller) -> Vec<Error> {
-        if starter.is_root() {
+    pub(crate) fn unreachable(&self, caller: &Caller) -> Vec<Error> {
+        if caller.is_root() {
             return Vec::new();
         }
         let mut errors = Vec::new();
-        if self.uid != starter.uid {
+        if self.uid != caller.uid {
             errors.push(Error::NotRoot {
                 what: "user",
                 wanted: self.uid,
-                is: starter.uid,
+                is: caller.uid,
             });
         }
-        if self.gid != starter.gid {
+        if self.gid != caller.gid {
             errors.push(Error::NotRoot {
                 what: "group",
                 wanted: self.gid,
-                is: starter.gid,
+                is: caller.gid,
             });
         }
         for gid in &self.supplementary {
-            if *gid != starter.gid && !starter.groups.contains(gid) {
+            if *gid != caller.gid && !caller.groups.contains(gid) {
                 errors.push(Error::NotInGroup { gid: *gid });
             }
         }

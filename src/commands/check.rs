@@ -166,12 +166,12 @@ fn by_area(mut findings: Vec<Finding>) -> Vec<Finding> {
 impl CheckReport {
     fn rehearse(&mut self, options: &Options, tree: &Root) -> Result<(), Error> {
         let here = options.root == Path::new("/");
-        let starter = if here {
+        let caller = if here {
             Caller::of_this_process()?
         } else {
             root()
         };
-        let state = self.state(options, tree, &starter);
+        let state = self.state(options, tree, &caller);
         let reach = if here {
             SourceScope::All
         } else {
@@ -205,7 +205,7 @@ impl CheckReport {
         self.entries = inventory.0.len();
         let identities = match Accounts::load(tree) {
             Ok(accounts) => {
-                let (identities, unknown) = Identities::draft(&manifest, &accounts, &starter);
+                let (identities, unknown) = Identities::draft(&manifest, &accounts, &caller);
                 self.fail(unknown);
                 identities
             }
@@ -225,7 +225,7 @@ impl CheckReport {
         };
         self.lock = Some(plan.lock.name());
         self.fail(if here {
-            preflight::first_start(tree, &plan, &state, &starter, &options.request.manifest)
+            preflight::first_start(tree, &plan, &state, &caller, &options.request.manifest)
         } else {
             preflight::first_start_elsewhere(tree, &plan, &state, mount_points_below(&options.root))
         });
@@ -240,9 +240,9 @@ impl CheckReport {
         &mut self,
         options: &Options,
         tree: &'t Root,
-        starter: &Caller,
+        caller: &Caller,
     ) -> Option<State<'t>> {
-        let state = match State::look(tree, &options.request.state_dir, starter) {
+        let state = match State::look(tree, &options.request.state_dir, caller) {
             Ok(state) => state,
             Err(error) => {
                 self.fail([error]);

@@ -77,7 +77,7 @@ fn account(what: &str, text: &str) -> Result<Account, String> {
 /// # Errors
 /// That it was not started, and why.
 pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
-    let starter = Caller::of_this_process()?;
+    let caller = Caller::of_this_process()?;
     let mask = umask(Mode::empty());
     let identity = match &options.user {
         Some(spec) => {
@@ -85,14 +85,14 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
                 path: "/".into(),
                 source,
             })?;
-            Some(Accounts::load(&tree)?.identity(spec, &starter)?)
+            Some(Accounts::load(&tree)?.identity(spec, &caller)?)
         }
         None => None,
     };
     let mut groups = BTreeSet::new();
     match &identity {
         Some(identity) => groups.extend(identity.supplementary.iter().chain([&identity.gid])),
-        None => groups.extend(&starter.groups),
+        None => groups.extend(&caller.groups),
     }
     let service = Service {
         command: options.command,
@@ -102,10 +102,10 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         credentials_unchanged: identity.is_none(),
         uid: identity
             .as_ref()
-            .map_or(starter.uid, |identity| identity.uid),
+            .map_or(caller.uid, |identity| identity.uid),
         gid: identity
             .as_ref()
-            .map_or(starter.gid, |identity| identity.gid),
+            .map_or(caller.gid, |identity| identity.gid),
         groups,
         login: identity.map(|identity| Login {
             name: identity.name,
@@ -117,7 +117,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         supervised: Some(options.manners),
     };
     if !service.credentials_unchanged {
-        let obstacles = preflight::drop(&service, &starter);
+        let obstacles = preflight::drop(&service, &caller);
         if !obstacles.is_empty() {
             return Err(obstacles);
         }
@@ -128,7 +128,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
     };
     Ok(launch(
         &service,
-        &starter,
+        &caller,
         inherited,
         &Sealed::nothing(),
         || {},

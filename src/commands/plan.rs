@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::accounts::Caller;
 use crate::digest::FileDigest;
+use crate::drift::{Change, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
@@ -21,7 +22,9 @@ use crate::report::{count, shown};
 use crate::start::decide::{Action, Case, Note, Request, Verdict};
 use crate::state::seal::Seal;
 use crate::state::{Interrupted, Recorded, State};
-use crate::verify::{self, Comparison, Drift};
+use crate::verify;
+use crate::verify::compare::Comparison;
+use crate::verify::observe::Scope;
 
 /// Larger contents are not compared line by line.
 const MAX_DIFF_BYTES: u64 = 1024 * 1024;
@@ -80,13 +83,13 @@ pub(crate) fn forecast(options: &Options) -> Result<PlanReport, Vec<Error>> {
         path: root.into(),
         source,
     })?;
-    let starter = Caller::of_this_process()?;
-    let state = State::look(&tree, &options.request.state_dir, &starter)?;
+    let caller = Caller::of_this_process()?;
+    let state = State::look(&tree, &options.request.state_dir, &caller)?;
     match state.recorded(&options.request.manifest)? {
-        Recorded::Seal(seal) => later_start(options, &tree, &starter, &seal),
-        Recorded::Nothing => first_start(options, &tree, &state, &starter, None),
+        Recorded::Seal(seal) => later_start(options, &tree, &caller, &seal),
+        Recorded::Nothing => first_start(options, &tree, &state, &caller, None),
         Recorded::Journal(interrupted) => {
-            first_start(options, &tree, &state, &starter, Some(interrupted))
+            first_start(options, &tree, &state, &caller, Some(interrupted))
         }
     }
 }
@@ -96,12 +99,12 @@ fn first_start(
     options: &Options,
     tree: &Root,
     state: &State<'_>,
-    starter: &Caller,
+    caller: &Caller,
     interrupted: Option<Interrupted>,
 ) -> Result<PlanReport, Vec<Error>> {
     let request = &options.request;
     let (configuration, identities) =
-        Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, starter)?;
+        Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, caller)?;
     let Configuration {
         manifest,
         inventory,
@@ -110,12 +113,12 @@ fn first_start(
     let plan = Plan::new(manifest, inventory, &identities, &request.command)?;
     let case = Case {
         tree,
-        starter,
+        caller,
         plan: &plan,
         digest: configuration.digest(),
         request,
     };
-    let comparison = verify::comparison_from_installed(tree, &plan);
+    let comparison = verify::comparison(tree, &plan, Scope::Everything);
     let (start, obstacles) = match case.first_start(state, interrupted) {
         Err(errors) => ("refuse", errors),
         Ok(()) if interrupted.is_some() => ("resume", Vec::new()),
@@ -129,19 +132,23 @@ fn first_start(
         entries: steps(options, tree, &plan, &comparison, Actions::First),
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
         // What is wrong on the way is an obstacle, and told as one.
-        notes: comparison.unseen.iter().map(ToString::to_string).collect(),
+        notes: comparison
+            .unreadable
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     })
 }
 
 fn later_start(
     options: &Options,
     tree: &Root,
-    starter: &Caller,
+    caller: &Caller,
     seal: &Seal,
 ) -> Result<PlanReport, Vec<Error>> {
     let request = &options.request;
     let plan = seal.plan()?;
-    let comparison = verify::comparison(tree, &plan);
+    let comparison = verify::comparison(tree, &plan, Scope::Sealed);
     let entries = steps(options, tree, &plan, &comparison, Actions::Later);
     let mut notes = Vec::new();
     let mut command = &request.command;
@@ -154,7 +161,7 @@ fn later_start(
     }
     let case = Case {
         tree,
-        starter,
+        caller,
         plan: &plan,
         digest: seal.digest,
         request,
@@ -205,7 +212,7 @@ fn steps(
     let mut by_path = comparison.by_path();
     let is_unseen = |dest: &Path| {
         comparison
-            .unseen
+            .unreadable
             .iter()
             .any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
     };
@@ -220,12 +227,9 @@ fn steps(
         } else {
             action(entry, &drifts, actions)
         };
-        let diff = (options.diff
-            && drifts
-                .iter()
-                .any(|drift| ["content", "type"].contains(&drift.attribute)))
-        .then(|| diff(tree, entry, actions))
-        .flatten();
+        let diff = (options.diff && drifts.iter().any(|drift| changes_content(drift)))
+            .then(|| diff(tree, entry, actions))
+            .flatten();
         steps.push((
             &entry.dest,
             Step::new(action, kind(entry), &entry.dest, &drifts, diff),
@@ -234,7 +238,7 @@ fn steps(
     // What is no entry: names too many, and directories on the way.
     for (path, drifts) in by_path {
         let path = Path::new(path);
-        let extra = drifts.iter().all(|drift| drift.attribute == verify::EXTRA);
+        let extra = drifts.iter().all(|drift| is_extra(drift));
         let action = match actions {
             Actions::First if extra => "remove",
             // An obstacle says it.
@@ -257,9 +261,9 @@ impl Step {
         diff: Option<String>,
     ) -> Self {
         let difference = |drift: &&Drift| Difference {
-            attribute: drift.attribute,
-            expected: drift.expected.clone(),
-            found: drift.found.clone(),
+            attribute: drift.rendered().attribute,
+            expected: drift.rendered().expected,
+            found: drift.rendered().found,
         };
         Self {
             action,
@@ -272,30 +276,58 @@ impl Step {
 }
 
 fn action(entry: &Entry, drifts: &[&Drift], actions: Actions) -> &'static str {
-    let change = |what| drifts.iter().any(|drift| drift.change() == what);
     match actions {
         _ if drifts.is_empty() => "keep",
         Actions::Later => "drift",
-        Actions::First if entry.what == EntryKind::Absent => "remove",
-        Actions::First if change("missing") => "install",
+        Actions::First if entry.kind == EntryKind::Absent => "remove",
+        Actions::First if drifts.iter().any(|drift| drift.change() == Change::Missing) => "install",
         Actions::First => "replace",
     }
 }
 
+/// Reports a name that its directory may not have.
+fn is_extra(drift: &Drift) -> bool {
+    matches!(
+        drift,
+        Drift::Extra {
+            of: Exclusion::Exact,
+            ..
+        }
+    )
+}
+
+/// Reports that the entry is of another type, or there at all.
+fn changes_type(drift: &Drift) -> bool {
+    matches!(
+        drift,
+        Drift::Type { .. }
+            | Drift::Missing { .. }
+            | Drift::Extra {
+                of: Exclusion::Absent,
+                ..
+            }
+    )
+}
+
+/// Reports that there is other content than expected.
+fn changes_content(drift: &Drift) -> bool {
+    changes_type(drift) || matches!(drift, Drift::Content { .. })
+}
+
 /// Whether what is there is the service's data of an earlier container, which stays as it is.
 fn is_data(tree: &Root, entry: &Entry, drifts: &[&Drift]) -> bool {
-    let EntryKind::File(file) = &entry.what else {
+    let EntryKind::File(file) = &entry.kind else {
         return false;
     };
     file.mutable
-        && file.attributes.uid != tree.trusted()
+        && file.ownership.uid != tree.installer()
         && !drifts
             .iter()
-            .any(|drift| ["type", "owner"].contains(&drift.attribute))
+            .any(|drift| changes_type(drift) || matches!(drift, Drift::Owner { .. }))
 }
 
 fn kind(entry: &Entry) -> &'static str {
-    match &entry.what {
+    match &entry.kind {
         EntryKind::File(file) if file.mutable => "mutable",
         EntryKind::File(_) => "file",
         EntryKind::Directory(_) => "directory",
@@ -306,7 +338,7 @@ fn kind(entry: &Entry) -> &'static str {
 /// How the content of an entry changes: by a first start from what is on disk to what will be; for a later one, from what was sealed
 /// (as far as the source still has it) to what is on disk.
 fn diff(tree: &Root, entry: &Entry, actions: Actions) -> Option<String> {
-    let EntryKind::File(file) = &entry.what else {
+    let EntryKind::File(file) = &entry.kind else {
         return None;
     };
     if file.secret {

@@ -94,17 +94,17 @@ impl Status {
         };
         let entries = plan.entries.iter().map(|entry| Entry {
             path: shown(&entry.dest),
-            kind: match (&entry.what, seal.inventory.0.get(&PathKey::from(entry))) {
+            kind: match (&entry.kind, seal.inventory.0.get(&PathKey::from(entry))) {
                 (_, Some(Kind::Mutable(_))) => "mutable",
                 (EntryKind::File(_), _) => "file",
                 (EntryKind::Directory(_), _) => "directory",
                 (EntryKind::Absent, _) => "absent",
             },
-            owner: entry.what.attributes().map(|found| found.uid),
-            group: entry.what.attributes().map(|found| found.gid),
+            owner: entry.kind.ownership().map(|found| found.uid),
+            group: entry.kind.ownership().map(|found| found.gid),
             mode: entry
-                .what
-                .attributes()
+                .kind
+                .ownership()
                 .map(|found| format!("{:04o}", found.mode)),
         });
         Self {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::accounts::Caller;
 use crate::digest::Digest;
+use crate::drift::{Drift, RenderedDrift};
 use crate::error::{Error, exit_code};
 use crate::fs::root::Root;
 use crate::plan::Entry;
@@ -17,7 +18,8 @@ use crate::report::log::PinStatus;
 use crate::report::{count, shown};
 use crate::state::seal::Seal;
 use crate::state::{Recorded, State};
-use crate::verify::{self, Drift};
+use crate::verify;
+use crate::verify::observe::Scope;
 
 /// What `verify` is told.
 #[derive(Debug, Clone)]
@@ -64,41 +66,13 @@ pub(crate) struct VerifyReport {
     /// How many of them are the service's to change (`mutable`), and not compared.
     mutable: usize,
     /// By path.
-    differences: Vec<Difference>,
+    differences: Vec<RenderedDrift>,
     /// By path: what could not be looked at, and why.
     unseen: Vec<String>,
     /// Why there is nothing to compare with.
     error: Option<String>,
     #[serde(skip)]
     exit_code: u8,
-}
-
-#[derive(Debug, Serialize)]
-struct Difference {
-    path: String,
-    change: &'static str,
-    attribute: &'static str,
-    expected: String,
-    found: String,
-}
-
-impl From<&Drift> for Difference {
-    fn from(drift: &Drift) -> Self {
-        let Drift {
-            path,
-            attribute,
-            expected,
-            found,
-        } = drift;
-        let (expected, found) = (expected.clone(), found.clone());
-        Self {
-            path: shown(path),
-            change: drift.change(),
-            attribute,
-            expected,
-            found,
-        }
-    }
 }
 
 /// Compares what is below `options.root` with its seal.
@@ -187,13 +161,17 @@ impl VerifyReport {
                 return Self::without_seal(Outcome::Unbelievable, why.join("; "), exit_code::FOUND);
             }
         };
-        let comparison = verify::comparison(tree, &plan);
+        let comparison = verify::comparison(tree, &plan, Scope::Sealed);
         // An extra name is found with its directory, but belongs between the entries that it stands between.
         let drifts = comparison.by_path().into_values().flatten();
-        let mut unseen: Vec<String> = comparison.unseen.iter().map(ToString::to_string).collect();
+        let mut unseen: Vec<String> = comparison
+            .unreadable
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         unseen.sort_unstable();
         let error = Error::not_pinned(pin, seal.digest).map(|error| error.to_string());
-        let (result, exit_code) = match comparison.unseen.iter().map(Error::exit_code).min() {
+        let (result, exit_code) = match comparison.unreadable.iter().map(Error::exit_code).min() {
             _ if error.is_some() => (Outcome::Mismatch, exit_code::FOUND),
             _ if !comparison.drifts.is_empty() => (Outcome::Drift, exit_code::FOUND),
             Some(code) => (Outcome::Incomplete, code),
@@ -210,7 +188,7 @@ impl VerifyReport {
                 .iter()
                 .filter(|entry| !Entry::is_verified(entry))
                 .count(),
-            differences: drifts.map(Difference::from).collect(),
+            differences: drifts.map(Drift::rendered).collect(),
             unseen,
             error,
             exit_code,
@@ -250,7 +228,7 @@ impl fmt::Display for VerifyReport {
                 self.pin, self.entries, self.mutable
             )?;
         }
-        for Difference {
+        for RenderedDrift {
             path,
             change,
             attribute,

@@ -42,7 +42,7 @@ pub(crate) enum FsError {
         /// What is in the way.
         path: PathBuf,
         /// What it is.
-        kind: &'static str,
+        kind: FileKind,
     },
     /// A directory on the way lets others replace what is below it.
     #[error(
@@ -81,7 +81,7 @@ pub(crate) enum FsError {
         /// The path.
         path: PathBuf,
         /// What it is.
-        kind: &'static str,
+        kind: FileKind,
     },
     /// A tree that is deeper than any of good faith.
     #[error(
@@ -166,6 +166,12 @@ impl FileKind {
     }
 }
 
+impl std::fmt::Display for FileKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Owner, group and permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ownership {
@@ -179,7 +185,7 @@ pub(crate) struct Ownership {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) kind: FileKind,
-    pub(crate) attributes: Ownership,
+    pub(crate) ownership: Ownership,
     pub(crate) size: u64,
     pub(crate) links: u64,
     pub(crate) device: u64,
@@ -196,7 +202,7 @@ impl From<FileStat> for Metadata {
             nix::libc::S_IFREG => FileKind::File,
             _ => FileKind::Device,
         };
-        let attributes = Ownership {
+        let ownership = Ownership {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,
@@ -205,7 +211,7 @@ impl From<FileStat> for Metadata {
         #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
         Self {
             kind,
-            attributes,
+            ownership,
             size: stat.st_size as u64,
             links: stat.st_nlink as u64,
             device: stat.st_dev as u64,
@@ -220,7 +226,7 @@ pub(crate) struct Dir {
     fd: OwnedFd,
     /// Where it really is, links resolved.
     path: PathBuf,
-    facts: Metadata,
+    metadata: Metadata,
     parent: Option<Rc<Dir>>,
 }
 
@@ -236,11 +242,11 @@ impl Dir {
         let failed = |errno| FsError::io("cannot open", path, errno);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = retry(|| nix::fcntl::open(path, flags, Mode::empty())).map_err(failed)?;
-        let facts = fstat(&fd).map_err(failed)?.into();
+        let metadata = fstat(&fd).map_err(failed)?.into();
         Ok(Self {
             fd,
             path: "/".into(),
-            facts,
+            metadata,
             parent: None,
         })
     }
@@ -260,13 +266,13 @@ impl Dir {
         &self.path
     }
 
-    pub(crate) fn facts(&self) -> &Metadata {
-        &self.facts
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// What happens in a directory happens as its owner.
     fn act(&self) -> Option<Impersonation> {
-        Impersonation::owner(self.facts.attributes.uid, self.facts.attributes.gid)
+        Impersonation::owner(self.metadata.ownership.uid, self.metadata.ownership.gid)
     }
 
     pub(crate) fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> FsError {
@@ -283,13 +289,13 @@ impl Dir {
     /// going to be taken over.
     pub(crate) fn unsafe_ancestor(
         &self,
-        trusted: u32,
+        installer: u32,
         exempt: impl Fn(&Path) -> bool,
     ) -> Option<FsError> {
         let found = self
             .ancestry()
-            .find(|dir| !is_safe(&dir.facts.attributes, trusted) && !exempt(&dir.path))?;
-        let Ownership { uid, mode, .. } = found.facts.attributes;
+            .find(|dir| !is_safe(&dir.metadata.ownership, installer) && !exempt(&dir.path))?;
+        let Ownership { uid, mode, .. } = found.metadata.ownership;
         Some(FsError::UnsafeDirectory {
             path: found.path.clone(),
             uid,
@@ -337,26 +343,23 @@ impl Dir {
             Err(Errno::ELOOP) => {
                 return Err(FsError::NotFile {
                     path: path(),
-                    kind: FileKind::Link.name(),
+                    kind: FileKind::Link,
                 });
             }
             Err(Errno::ENXIO) => {
                 return Err(FsError::NotFile {
                     path: path(),
-                    kind: FileKind::Socket.name(),
+                    kind: FileKind::Socket,
                 });
             }
             Err(errno) => return Err(self.failed("cannot open", name)(errno)),
         };
-        let facts: Metadata = fstat(&fd)
+        let metadata: Metadata = fstat(&fd)
             .map_err(self.failed("cannot look at", name))?
             .into();
-        match facts.kind {
-            FileKind::File => Ok(Some((fd.into(), facts))),
-            kind => Err(FsError::NotFile {
-                path: path(),
-                kind: kind.name(),
-            }),
+        match metadata.kind {
+            FileKind::File => Ok(Some((fd.into(), metadata))),
+            kind => Err(FsError::NotFile { path: path(), kind }),
         }
     }
 
@@ -365,11 +368,11 @@ impl Dir {
     /// # Errors
     /// As [`Self::open_file`], and that it is longer.
     pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
-        let Some((mut file, facts)) = self.open_file(name)? else {
+        let Some((mut file, metadata)) = self.open_file(name)? else {
             return Ok(None);
         };
         let path = self.path.join(name);
-        match source::read_to_end(&mut file, facts.size, limit) {
+        match source::read_to_end(&mut file, metadata.size, limit) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 Err(FsError::TooLarge { path, limit })
@@ -382,7 +385,7 @@ impl Dir {
     fn open_as_owner(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Errno> {
         let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let _acting =
-            Impersonation::owner(found.st_uid, self.facts.attributes.gid).ok_or(Errno::EACCES)?;
+            Impersonation::owner(found.st_uid, self.metadata.ownership.gid).ok_or(Errno::EACCES)?;
         retry(|| {
             openat(
                 &self.fd,
@@ -400,11 +403,11 @@ impl Dir {
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         };
-        let facts = fstat(&fd)?.into();
+        let metadata = fstat(&fd)?.into();
         Ok(Some(Rc::new(Self {
             fd,
             path: self.path.join(name),
-            facts,
+            metadata,
             parent: Some(Rc::clone(self)),
         })))
     }
@@ -440,7 +443,7 @@ impl Dir {
         &self,
         name: &OsStr,
         temporary: &OsStr,
-        attributes: Ownership,
+        ownership: Ownership,
         write: impl FnOnce(&mut File) -> Result<(), FsError>,
     ) -> Result<(), FsError> {
         let mut file: File = self.create(temporary)?.into();
@@ -448,7 +451,7 @@ impl Dir {
         sys::remove_acls(&file)
             .map_err(self.failed("cannot remove the access list of", temporary))?;
         let installed =
-            write(&mut file).and_then(|()| self.place_file(&file, name, temporary, attributes));
+            write(&mut file).and_then(|()| self.place_file(&file, name, temporary, ownership));
         if installed.is_err() {
             let _ = self.unlink(temporary);
         }
@@ -466,7 +469,7 @@ impl Dir {
         let found: Metadata = fstat(file)
             .map_err(self.failed("cannot look at", temporary))?
             .into();
-        set_attributes(file, &path, &found.attributes, wanted)?;
+        set_ownership(file, &path, &found.ownership, wanted)?;
         file.sync_all()
             .map_err(|error| FsError::io("cannot sync", &path, error))?;
         {
@@ -517,17 +520,17 @@ impl Dir {
     fn remove_below(&self, name: &OsStr, depth: usize) -> Result<(), FsError> {
         match self.look(name)? {
             None => Ok(()),
-            Some(facts) if facts.kind != FileKind::Directory => self.unlink(name),
+            Some(metadata) if metadata.kind != FileKind::Directory => self.unlink(name),
             Some(_) => {
                 let mut dir = self.open_child(name, depth)?;
                 // Another file system is a volume, and its files are not this container's to remove.
-                if dir.facts.device != self.facts.device {
+                if dir.metadata.device != self.metadata.device {
                     return Err(self.failed("cannot remove", name)(Errno::EBUSY));
                 }
                 // A directory may be closed even to its owner, as whom we act in it.
-                let found = dir.facts.attributes;
+                let found = dir.metadata.ownership;
                 if found.mode & 0o700 != 0o700 {
-                    dir.set_attributes(Ownership {
+                    dir.set_ownership(Ownership {
                         uid: geteuid().as_raw(),
                         mode: 0o700,
                         ..found
@@ -553,13 +556,13 @@ impl Dir {
         let fd = self
             .open(name, flags, Mode::empty())
             .map_err(self.failed("cannot open", name))?;
-        let facts = fstat(&fd)
+        let metadata = fstat(&fd)
             .map_err(self.failed("cannot look at", name))?
             .into();
         Ok(Self {
             fd,
             path: self.path.join(name),
-            facts,
+            metadata,
             parent: None,
         })
     }
@@ -572,13 +575,13 @@ impl Dir {
     }
 
     /// Gives this directory `wanted`, changing only what differs, and makes sure that it survives a power cut.
-    pub(crate) fn set_attributes(&self, wanted: Ownership) -> Result<(), FsError> {
-        if self.facts.attributes == wanted {
+    pub(crate) fn set_ownership(&self, wanted: Ownership) -> Result<(), FsError> {
+        if self.metadata.ownership == wanted {
             return Ok(());
         }
         // Opened while it is who we think it is: afterwards it may be closed to us.
         let file = File::from(self.reopen()?);
-        set_attributes(&file, &self.path, &self.facts.attributes, wanted)?;
+        set_ownership(&file, &self.path, &self.metadata.ownership, wanted)?;
         file.sync_all()
             .map_err(|error| FsError::io("cannot sync", &self.path, error))
     }
@@ -595,18 +598,18 @@ impl Dir {
 
     fn give(&self, uid: u32, gid: u32, depth: usize) -> Result<(), FsError> {
         for name in self.names()? {
-            let Some(facts) = self.look(&name)? else {
+            let Some(metadata) = self.look(&name)? else {
                 continue;
             };
-            if facts.device != self.facts.device {
+            if metadata.device != self.metadata.device {
                 continue;
             }
-            if facts.kind == FileKind::Directory {
+            if metadata.kind == FileKind::Directory {
                 // The directory itself last: until then it is ours to enter.
                 self.open_child(&name, depth)?.give(uid, gid, depth - 1)?;
             }
-            if (facts.attributes.uid, facts.attributes.gid) == (uid, gid)
-                || facts.kind == FileKind::Device
+            if (metadata.ownership.uid, metadata.ownership.gid) == (uid, gid)
+                || metadata.kind == FileKind::Device
             {
                 continue;
             }
@@ -614,10 +617,10 @@ impl Dir {
                 .open(&name, OFlag::O_PATH, Mode::empty())
                 .map_err(self.failed("cannot open", &name))?;
             // Looked at again through the descriptor, which no swap of the name can change.
-            let facts: Metadata = fstat(&fd)
+            let metadata: Metadata = fstat(&fd)
                 .map_err(self.failed("cannot look at", &name))?
                 .into();
-            if facts.kind != FileKind::Directory && facts.links > 1 {
+            if metadata.kind != FileKind::Directory && metadata.links > 1 {
                 return Err(self.failed("cannot give away", &name)(Errno::EMLINK));
             }
             let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -634,20 +637,21 @@ impl Dir {
 
     fn hard_link(&self, uid: u32, gid: u32, depth: usize) -> Result<Option<PathBuf>, FsError> {
         for name in self.names()? {
-            let Some(facts) = self.look(&name)? else {
+            let Some(metadata) = self.look(&name)? else {
                 continue;
             };
-            if facts.device != self.facts.device {
+            if metadata.device != self.metadata.device {
                 continue;
             }
-            if facts.kind == FileKind::Directory {
+            if metadata.kind == FileKind::Directory {
                 if let Some(found) =
                     self.open_child(&name, depth)?
                         .hard_link(uid, gid, depth - 1)?
                 {
                     return Ok(Some(found));
                 }
-            } else if facts.links > 1 && (facts.attributes.uid, facts.attributes.gid) != (uid, gid)
+            } else if metadata.links > 1
+                && (metadata.ownership.uid, metadata.ownership.gid) != (uid, gid)
             {
                 return Ok(Some(self.path.join(name)));
             }
@@ -706,8 +710,8 @@ fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
 }
 
 /// Whether only `trusted` or root can change what is in a directory with these attributes.
-pub(crate) fn is_safe(attributes: &Ownership, trusted: u32) -> bool {
-    (attributes.uid == 0 || attributes.uid == trusted) && attributes.mode & 0o022 == 0
+pub(crate) fn is_safe(ownership: &Ownership, installer: u32) -> bool {
+    (ownership.uid == 0 || ownership.uid == installer) && ownership.mode & 0o022 == 0
 }
 
 /// Gives an open file or directory `wanted`, changing only what differs.
@@ -715,7 +719,7 @@ pub(crate) fn is_safe(attributes: &Ownership, trusted: u32) -> bool {
 /// Group, then mode, then owner. The mode never applies to a group that it is not meant for; and who gives a file away can
 /// no longer change its mode, unless with `CAP_FOWNER`, which is not needed this way. (chown(2) takes away set-id bits,
 /// which is why others do it first; here no mode has them.)
-fn set_attributes(
+fn set_ownership(
     fd: impl AsFd,
     path: &Path,
     found: &Ownership,

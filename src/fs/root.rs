@@ -18,7 +18,7 @@ use crate::sys;
 pub(crate) struct Root {
     top: Rc<Dir>,
     /// The uid that sealinit runs as: what belongs to it or to root is trusted.
-    trusted: u32,
+    installer: u32,
     /// The directories on the way to the last one that was asked for. Destinations are visited in order, so the next one
     /// is most often in the same place.
     last: RefCell<Vec<(OsString, Rc<Dir>)>>,
@@ -30,7 +30,7 @@ impl Root {
         let root = Rc::new(Dir::open_root(root)?);
         Ok(Self {
             top: root,
-            trusted: geteuid().as_raw(),
+            installer: geteuid().as_raw(),
             last: RefCell::default(),
         })
     }
@@ -39,14 +39,14 @@ impl Root {
     pub(crate) fn trusting(&self, uid: u32) -> Self {
         Self {
             top: Rc::clone(&self.top),
-            trusted: uid,
+            installer: uid,
             last: RefCell::default(),
         }
     }
 
     /// The uid whose directories and links are trusted, beside root's.
-    pub(crate) fn trusted(&self) -> u32 {
-        self.trusted
+    pub(crate) fn installer(&self) -> u32 {
+        self.installer
     }
 
     /// Forgets directories that were looked at: their attributes may have changed.
@@ -112,17 +112,18 @@ impl Root {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {}
             Err(errno) => return Err(dir.failed("cannot open", name)(errno)),
         }
-        let Some(facts) = dir.look(name)? else {
+        let Some(metadata) = dir.look(name)? else {
             return Err(FsError::Missing { path: here() });
         };
-        if facts.kind != FileKind::Link {
+        if metadata.kind != FileKind::Link {
             return Err(FsError::NotDirectory {
                 path: here(),
-                kind: facts.kind.name(),
+                kind: metadata.kind,
             });
         }
-        let owner = facts.attributes.uid;
-        if (owner != 0 && owner != self.trusted) || !is_safe(&dir.facts().attributes, self.trusted)
+        let owner = metadata.ownership.uid;
+        if (owner != 0 && owner != self.installer)
+            || !is_safe(&dir.metadata().ownership, self.installer)
         {
             return Err(FsError::UnsafeLink { path: here() });
         }
@@ -165,13 +166,13 @@ impl Root {
         sys::remove_acls(dir.reopen()?)
             .map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
         // Below a set-group-ID directory a new one inherits group and bit.
-        let gid = if self.trusted == 0 {
+        let gid = if self.installer == 0 {
             0
         } else {
             getegid().as_raw()
         };
-        dir.set_attributes(Ownership {
-            uid: self.trusted,
+        dir.set_ownership(Ownership {
+            uid: self.installer,
             gid,
             mode,
         })?;
@@ -207,8 +208,8 @@ impl Root {
         };
         for _ in 0..MAX_LINKS {
             match dir.look(&name)? {
-                Some(facts) if facts.kind == FileKind::Link => {
-                    if !is_safe(&dir.facts().attributes, self.trusted) {
+                Some(metadata) if metadata.kind == FileKind::Link => {
+                    if !is_safe(&dir.metadata().ownership, self.installer) {
                         return Err(FsError::UnsafeLink {
                             path: dir.path().join(name),
                         });

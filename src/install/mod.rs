@@ -42,7 +42,7 @@ pub(crate) fn reinstall(
     let held = ContentCache::default();
     // A directory above may have to be opened for us to write in it, or hold the extra name.
     let related = |entry: &Entry| {
-        let is_directory = matches!(entry.what, EntryKind::Directory(_));
+        let is_directory = matches!(entry.kind, EntryKind::Directory(_));
         entry.is_verified()
             && (paths.contains(entry.dest.as_path())
                 || (is_directory && paths.iter().any(|path| path.starts_with(&entry.dest))))
@@ -93,7 +93,7 @@ impl<'a> Installing<'a> {
                 path: entry.dest.clone(),
                 source,
             };
-            match &entry.what {
+            match &entry.kind {
                 EntryKind::File(file) => self.file(entry, file)?,
                 EntryKind::Absent => self.remove(&entry.dest).map_err(failed)?,
                 EntryKind::Directory(_) => {}
@@ -111,7 +111,7 @@ impl<'a> Installing<'a> {
         act: impl Fn(&mut Self, &'a Path, &Directory) -> Result<(), FsError>,
     ) -> Result<(), Error> {
         for entry in self.entries.clone() {
-            if let EntryKind::Directory(directory) = &entry.what {
+            if let EntryKind::Directory(directory) = &entry.kind {
                 act(self, &entry.dest, directory).map_err(|source| Error::Install {
                     path: entry.dest.clone(),
                     source,
@@ -135,12 +135,12 @@ impl<'a> Installing<'a> {
             // Closed to all others until it has its owner and mode.
             return self.tree.make_dir(dest, 0o700);
         }
-        let me = self.tree.trusted();
+        let me = self.tree.installer();
         let dir = self.tree.dir(dest)?;
-        let found = dir.facts().attributes;
+        let found = dir.metadata().ownership;
         // Somebody else's is left to them, unless not even they can write in it.
-        if directory.attributes.uid == me || found.mode & 0o300 != 0o300 {
-            dir.set_attributes(Ownership {
+        if directory.ownership.uid == me || found.mode & 0o300 != 0o300 {
+            dir.set_ownership(Ownership {
                 uid: me,
                 mode: (found.mode & 0o755) | 0o700,
                 ..found
@@ -166,11 +166,11 @@ impl<'a> Installing<'a> {
                 dir.sync()?;
             }
         }
-        let wanted = directory.attributes;
+        let wanted = directory.ownership;
         if directory.recursive {
             dir.give_below(wanted.uid, wanted.gid)?;
         }
-        dir.set_attributes(wanted)
+        dir.set_ownership(wanted)
     }
 
     fn file(&mut self, entry: &'a Entry, file: &File) -> Result<(), Error> {
@@ -183,7 +183,7 @@ impl<'a> Installing<'a> {
         let (dir, name) = self.tree.parent(dest).map_err(failed)?;
         if self.locked
             && entry.locked
-            && let Some(source) = dir.unsafe_ancestor(self.tree.trusted(), |_| false)
+            && let Some(source) = dir.unsafe_ancestor(self.tree.installer(), |_| false)
         {
             return Err(failed(source));
         }
@@ -192,8 +192,8 @@ impl<'a> Installing<'a> {
         let is_data = |found: Metadata| {
             file.mutable
                 && found.kind == FileKind::File
-                && found.attributes.uid == file.attributes.uid
-                && file.attributes.uid != self.tree.trusted()
+                && found.ownership.uid == file.ownership.uid
+                && file.ownership.uid != self.tree.installer()
         };
         if found.is_some_and(is_data) {
             self.kept.insert(dest.clone());
@@ -252,7 +252,7 @@ fn place(
 ) -> Result<(), Error> {
     // What the closure cannot say in its own error type.
     let mut stopped = None;
-    let installed = dir.install_file(name, &temporary_name(dest), file.attributes, |temporary| {
+    let installed = dir.install_file(name, &temporary_name(dest), file.ownership, |temporary| {
         let path = &file.origin;
         match (held.get(dest), path) {
             (Some(bytes), _) => write_all(temporary, dest, bytes),

@@ -71,11 +71,11 @@ impl Configuration {
     pub(crate) fn resolved(
         self,
         tree: &Root,
-        starter: &Caller,
+        caller: &Caller,
     ) -> Result<(Self, Identities), Vec<Error>> {
         let identities = Accounts::load(tree)
             .map_err(Vec::from)
-            .and_then(|accounts| Identities::resolve(&self.manifest, &accounts, starter));
+            .and_then(|accounts| Identities::resolve(&self.manifest, &accounts, caller));
         match (self.complete(), identities) {
             (Ok(configuration), Ok(identities)) => Ok((configuration, identities)),
             (configuration, identities) => Err(configuration

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     /// What must succeed as the service before this is sealed, in the order of the manifest.
     pub(crate) checks: Vec<Check>,
     pub(crate) lock: Protection,
+    /// The uid that installs the entries and owns what is locked.
+    pub(crate) installer: u32,
     pub(crate) on_drift: OnDrift,
     pub(crate) on_manifest_change: OnManifestChange,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) dest: PathBuf,
-    pub(crate) what: EntryKind,
+    pub(crate) kind: EntryKind,
     /// Whether the service must not be able to change it, nor a directory on the way.
     pub(crate) locked: bool,
 }
@@ -63,10 +65,10 @@ pub(crate) enum EntryKind {
 
 impl EntryKind {
     /// The owner, group and mode that it is to have, if it is to be there.
-    pub(crate) fn attributes(&self) -> Option<Ownership> {
+    pub(crate) fn ownership(&self) -> Option<Ownership> {
         match self {
-            Self::File(file) => Some(file.attributes),
-            Self::Directory(directory) => Some(directory.attributes),
+            Self::File(file) => Some(file.ownership),
+            Self::Directory(directory) => Some(directory.ownership),
             Self::Absent => None,
         }
     }
@@ -77,7 +79,7 @@ impl EntryKind {
 pub(crate) struct File {
     pub(crate) content: FileDigest,
     pub(crate) origin: Origin,
-    pub(crate) attributes: Ownership,
+    pub(crate) ownership: Ownership,
     /// Neither content nor hash may be printed.
     pub(crate) secret: bool,
     /// Installed once, never verified.
@@ -94,7 +96,7 @@ pub(crate) enum Origin {
 /// A directory to make or take over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
-    pub(crate) attributes: Ownership,
+    pub(crate) ownership: Ownership,
     /// The names that may be in it, where others are drift.
     pub(crate) exact: Option<BTreeSet<OsString>>,
     /// What is below belongs to the same owner and group.
@@ -197,6 +199,7 @@ impl Plan {
         let plan = service.map(|service| Self {
             entries,
             lock: service.lock(identities.installer),
+            installer: identities.installer,
             service,
             checks: manifest.document.check.iter().map(Check::from).collect(),
             on_drift: manifest.document.on_drift,
@@ -207,7 +210,7 @@ impl Plan {
 
     /// The planned directories.
     pub(crate) fn directories(&self) -> BTreeSet<&Path> {
-        let is_directory = |entry: &&Entry| matches!(entry.what, EntryKind::Directory(_));
+        let is_directory = |entry: &&Entry| matches!(entry.kind, EntryKind::Directory(_));
         let mut paths = BTreeSet::new();
         paths.extend(
             self.entries
@@ -220,9 +223,9 @@ impl Plan {
 
     /// The planned directories that will belong to the installer and be closed to others, whatever they are now.
     pub(crate) fn locked_directories(&self, installer: u32) -> BTreeSet<&Path> {
-        let locked = |entry: &Entry| match &entry.what {
+        let locked = |entry: &Entry| match &entry.kind {
             EntryKind::Directory(directory) => {
-                directory.attributes.uid == installer && directory.attributes.mode & 0o022 == 0
+                directory.ownership.uid == installer && directory.ownership.mode & 0o022 == 0
             }
             _ => false,
         };
@@ -240,7 +243,7 @@ impl Plan {
 impl Entry {
     /// Whether a later start compares it with the disk.
     pub(crate) fn is_verified(&self) -> bool {
-        !matches!(&self.what, EntryKind::File(file) if file.mutable)
+        !matches!(&self.kind, EntryKind::File(file) if file.mutable)
     }
 }
 
@@ -392,7 +395,7 @@ impl Planning<'_> {
                 EntryKind::Absent => true,
                 // A place for the service to write is the service's.
                 EntryKind::Directory(directory) => {
-                    above.is_some() || !self.opens(directory.attributes)
+                    above.is_some() || !self.opens(directory.ownership)
                 }
             };
             if locked {
@@ -423,14 +426,14 @@ impl Planning<'_> {
             }
             entries.push(Entry {
                 dest: dest.to_owned(),
-                what,
+                kind: what,
                 locked,
             });
         }
         for entry in &mut entries {
             if let EntryKind::Directory(Directory {
                 exact: Some(names), ..
-            }) = &mut entry.what
+            }) = &mut entry.kind
             {
                 *names = present.remove(&entry.dest).unwrap_or_default();
             }
@@ -439,7 +442,7 @@ impl Planning<'_> {
     }
 
     fn declared_file(&self, file: &manifest::File, content: FileDigest) -> EntryKind {
-        let attributes = Ownership {
+        let ownership = Ownership {
             uid: self.uid(file.owner.as_ref(), self.identities.installer),
             gid: self.gid(file.group.as_ref()),
             mode: mode(file.mode, DEFAULT_FILE_MODE),
@@ -451,7 +454,7 @@ impl Planning<'_> {
         EntryKind::File(File {
             content,
             origin,
-            attributes,
+            ownership,
             secret: file.secret,
             mutable: file.mutable,
         })
@@ -464,9 +467,9 @@ impl Planning<'_> {
         content: FileDigest,
         directory: &manifest::Directory,
     ) -> EntryKind {
-        let attributes = Ownership {
+        let ownership = Ownership {
             mode: mode(directory.file_mode, DEFAULT_FILE_MODE),
-            ..self.directory_attributes(directory)
+            ..self.directory_ownership(directory)
         };
         let source = directory.source.as_ref().map_or("", |source| &source.0);
         let below = dest.strip_prefix(&directory.path.value.0).unwrap_or(dest);
@@ -474,7 +477,7 @@ impl Planning<'_> {
         EntryKind::File(File {
             content,
             origin,
-            attributes,
+            ownership,
             secret: false,
             mutable: false,
         })
@@ -482,15 +485,15 @@ impl Planning<'_> {
 
     fn directory(&self, declared: &manifest::Directory) -> EntryKind {
         let exact = declared.exact.then(BTreeSet::new);
-        let attributes = self.directory_attributes(declared);
+        let ownership = self.directory_ownership(declared);
         EntryKind::Directory(Directory {
-            attributes,
+            ownership,
             exact,
             recursive: declared.recursive,
         })
     }
 
-    fn directory_attributes(&self, directory: &manifest::Directory) -> Ownership {
+    fn directory_ownership(&self, directory: &manifest::Directory) -> Ownership {
         let copied = directory.source.is_some();
         let default_owner = if copied {
             self.identities.installer
@@ -527,29 +530,26 @@ impl Planning<'_> {
     }
 
     /// Whether the service could change what has these attributes. Without root, and for root itself, there is no lock.
-    fn opens(&self, attributes: Ownership) -> bool {
+    fn opens(&self, ownership: Ownership) -> bool {
         let service = &self.identities.service;
         self.is_locking()
-            && (attributes.uid == service.uid
-                || (attributes.mode & 0o020 != 0 && self.groups.contains(&attributes.gid)))
+            && (ownership.uid == service.uid
+                || (ownership.mode & 0o020 != 0 && self.groups.contains(&ownership.gid)))
     }
 
     /// A locked entry must not be the service's to change.
     fn check_locked(&mut self, offset: usize, at: &str, dest: &Path, what: &EntryKind) {
-        let Some(attributes) = what
-            .attributes()
-            .filter(|attributes| self.opens(*attributes))
-        else {
+        let Some(ownership) = what.ownership().filter(|ownership| self.opens(*ownership)) else {
             return;
         };
         let dest = escaped(dest);
-        let message = if attributes.uid == self.identities.service.uid {
+        let message = if ownership.uid == self.identities.service.uid {
             format!(
                 "{dest} would belong to the service's user, who could change it; name another owner, or for a file that \
                  the service may change add \"mutable\": true"
             )
         } else {
-            let (mode, fit) = (attributes.mode, attributes.mode & !0o020);
+            let (mode, fit) = (ownership.mode, ownership.mode & !0o020);
             format!(
                 "{dest} would be writable for the service's group with mode {mode:04o}; write \"{fit:04o}\""
             )
@@ -567,14 +567,14 @@ impl Planning<'_> {
         directory: &manifest::Directory,
     ) {
         let (dest, above) = (escaped(dest), escaped(&directory.path.value.0));
-        let attributes = self.directory_attributes(directory);
-        let message = if self.opens(attributes) {
+        let ownership = self.directory_ownership(directory);
+        let message = if self.opens(ownership) {
             format!(
                 "{dest} is below {above}, which the service can change; install it elsewhere, add \"mutable\": true, or \
                  let $.directories[{index}] belong to root"
             )
         } else if self.is_locking()
-            && (attributes.uid != self.identities.installer || attributes.mode & 0o022 != 0)
+            && (ownership.uid != self.identities.installer || ownership.mode & 0o022 != 0)
         {
             format!(
                 "{dest} is below {above}, which others than root can change; let $.directories[{index}] belong to root, \

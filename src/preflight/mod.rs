@@ -28,21 +28,21 @@ pub(crate) fn first_start(
     tree: &Root,
     plan: &Plan,
     state: &State<'_>,
-    starter: &Caller,
+    caller: &Caller,
     manifest: &Path,
 ) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
     errors.extend(own_paths(tree, plan, state.path(), Some(manifest)));
     errors.extend(destinations(tree, plan, mount_points()));
-    errors.extend(foreign_owners(plan, starter));
+    errors.extend(foreign_owners(plan, caller));
     errors.extend(capabilities(
         &plan.service,
         &plan.entries,
-        starter,
+        caller,
         Phase::FirstStart,
     ));
-    errors.extend(user_namespace(&plan.service, &plan.entries, starter));
+    errors.extend(user_namespace(&plan.service, &plan.entries, caller));
     errors.extend(service(plan));
     errors
 }
@@ -66,15 +66,15 @@ pub(crate) fn first_start_elsewhere(
 }
 
 /// What a later start can know before it looks at the disk: whether it will be able to become the service.
-pub(crate) fn later_start(plan: &Plan, starter: &Caller) -> Vec<Error> {
+pub(crate) fn later_start(plan: &Plan, caller: &Caller) -> Vec<Error> {
     // Which ids this user namespace has, the first start has seen.
-    capabilities(&plan.service, &plan.entries, starter, Phase::LaterStart)
+    capabilities(&plan.service, &plan.entries, caller, Phase::LaterStart)
         .into_iter()
         .collect()
 }
 
 /// What keeps this process from having the credentials of `service`, when there is nothing to install.
-pub(crate) fn drop(service: &Service, starter: &Caller) -> Vec<Error> {
+pub(crate) fn drop(service: &Service, caller: &Caller) -> Vec<Error> {
     let groups = service.groups.len();
     if groups > MAX_GROUPS {
         return vec![Error::TooManyGroups {
@@ -82,10 +82,10 @@ pub(crate) fn drop(service: &Service, starter: &Caller) -> Vec<Error> {
             limit: MAX_GROUPS,
         }];
     }
-    let lacking = capabilities(service, &[], starter, Phase::LaterStart);
+    let lacking = capabilities(service, &[], caller, Phase::LaterStart);
     lacking
         .into_iter()
-        .chain(user_namespace(service, &[], starter))
+        .chain(user_namespace(service, &[], caller))
         .collect()
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn restore(
     tree: &Root,
     plan: &Plan,
     paths: &BTreeSet<&Path>,
-    starter: &Caller,
+    caller: &Caller,
 ) -> Vec<Error> {
     let drifted: Vec<Entry> = plan
         .entries
@@ -120,7 +120,7 @@ pub(crate) fn restore(
     errors.extend(capabilities(
         &plan.service,
         &drifted,
-        starter,
+        caller,
         Phase::FirstStart,
     ));
     errors
@@ -145,11 +145,11 @@ fn with_checks(plan: &Plan, obstacles: impl Fn(&Service) -> Vec<Error>) -> Vec<E
 
 /// Whether `plan` brings what is executed at `path`.
 fn brings(plan: &Plan, path: &Path) -> bool {
-    plan.entries.iter().any(|entry| match &entry.what {
+    plan.entries.iter().any(|entry| match &entry.kind {
         EntryKind::Absent => false,
         // One that the service may not execute is no better than one that is there and it may not.
         EntryKind::File(file) => {
-            entry.dest == path && permissions::may_execute(&plan.service, file.attributes)
+            entry.dest == path && permissions::may_execute(&plan.service, file.ownership)
         }
         // What is in it, and whether it can be entered, is decided by its new owner and mode.
         EntryKind::Directory(_) => path.starts_with(&entry.dest),
@@ -177,22 +177,22 @@ fn own_paths(tree: &Root, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
     for entry in &plan.entries {
         let dest = real_path(tree, &entry.dest);
         // A file takes the place of all that is below its name, too.
-        let is_file = matches!(entry.what, EntryKind::File(_));
+        let is_file = matches!(entry.kind, EntryKind::File(_));
         let removes = |path: &Path| {
             path == dest
                 || (is_file && path.starts_with(&dest))
-                || removes(&entry.what, &dest, path)
+                || removes(&entry.kind, &dest, path)
         };
         // Whoever can change a directory above the state can take the state away, however well that is locked itself.
-        let gives_away = match &entry.what {
+        let gives_away = match &entry.kind {
             EntryKind::Directory(directory) => {
-                let Ownership { uid, mode, .. } = directory.attributes;
-                let open = uid != tree.trusted() || mode & 0o022 != 0 || directory.recursive;
+                let Ownership { uid, mode, .. } = directory.ownership;
+                let open = uid != tree.installer() || mode & 0o022 != 0 || directory.recursive;
                 plan.lock != Protection::None && open && own_state.starts_with(&dest)
             }
             _ => false,
         };
-        let source = |other: &&Entry| match &other.what {
+        let source = |other: &&Entry| match &other.kind {
             EntryKind::File(File {
                 origin: Origin::Source(path),
                 ..
@@ -204,7 +204,7 @@ fn own_paths(tree: &Root, plan: &Plan, state_dir: &Path, manifest: Option<&Path>
         } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real))
         {
             Some((*manifest).to_owned())
-        } else if entry.what == EntryKind::Absent {
+        } else if entry.kind == EntryKind::Absent {
             plan.entries
                 .iter()
                 .find(source)
@@ -239,7 +239,7 @@ fn destinations(tree: &Root, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Err
     let mut checking = Destinations {
         tree,
         plan,
-        taken_over: plan.locked_directories(tree.trusted()),
+        taken_over: plan.locked_directories(tree.installer()),
         planned: plan.directories(),
         mount_points,
         seen: BTreeMap::new(),
@@ -268,17 +268,17 @@ impl<'a> Destinations<'a> {
         let dest = entry.dest.as_path();
         let (dir, existing) = self.tree.nearest(dest.parent().unwrap_or(dest))?;
         let is_parent = Some(existing) == dest.parent();
-        if !is_parent && entry.what == EntryKind::Absent {
+        if !is_parent && entry.kind == EntryKind::Absent {
             return Ok(());
         }
         let taken_over = |path: &Path| self.taken_over.contains(path);
         if self.plan.lock != Protection::None
             && entry.locked
-            && let Some(error) = dir.unsafe_ancestor(self.tree.trusted(), taken_over)
+            && let Some(error) = dir.unsafe_ancestor(self.tree.installer(), taken_over)
         {
             return Err(error);
         }
-        if entry.what == EntryKind::Absent
+        if entry.kind == EntryKind::Absent
             && dest
                 .file_name()
                 .is_none_or(|name| matches!(dir.look(name), Ok(None)))
@@ -286,7 +286,7 @@ impl<'a> Destinations<'a> {
             return Ok(());
         }
         // A directory that is there already is not made, and what is above it may be read-only: a mounted volume.
-        let is_there = match (&entry.what, dest.file_name()) {
+        let is_there = match (&entry.kind, dest.file_name()) {
             (EntryKind::Directory(_), Some(name)) if is_parent => dir.look(name)?.is_some(),
             _ => false,
         };
@@ -323,7 +323,7 @@ impl<'a> Destinations<'a> {
         if let Some(mounted) = self
             .mount_points
             .iter()
-            .find(|mounted| removes(&entry.what, &real, mounted))
+            .find(|mounted| removes(&entry.kind, &real, mounted))
         {
             self.errors.push(Error::MountPoint {
                 path: dest.to_owned(),
@@ -331,7 +331,7 @@ impl<'a> Destinations<'a> {
             });
             return Ok(());
         }
-        match &entry.what {
+        match &entry.kind {
             EntryKind::File(_) if found.is_some_and(|found| found.kind == FileKind::Directory) => {
                 self.errors.push(Error::DirectoryInPlace {
                     path: dest.to_owned(),
@@ -341,12 +341,12 @@ impl<'a> Destinations<'a> {
                 Some(found) if found.kind != FileKind::Directory => {
                     return Err(FsError::NotDirectory {
                         path: dest.to_owned(),
-                        kind: found.kind.name(),
+                        kind: found.kind,
                     });
                 }
                 Some(found) => {
                     let below = self.tree.dir(dest)?;
-                    let Ownership { uid, gid, .. } = directory.attributes;
+                    let Ownership { uid, gid, .. } = directory.ownership;
                     if directory.recursive
                         && let Some(found) = below.hard_link_below(uid, gid)?
                     {
@@ -355,8 +355,8 @@ impl<'a> Destinations<'a> {
                             found,
                         });
                     }
-                    let changes = found.attributes != directory.attributes || directory.recursive;
-                    let (me, is) = (self.tree.trusted(), found.attributes.uid);
+                    let changes = found.ownership != directory.ownership || directory.recursive;
+                    let (me, is) = (self.tree.installer(), found.ownership.uid);
                     if changes && me != 0 && is != me {
                         let dest = dest.to_owned();
                         self.errors.push(Error::NotOurs {
@@ -424,22 +424,22 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 /// Without root, what the manifest wants to give to others.
-fn foreign_owners(plan: &Plan, starter: &Caller) -> Vec<Error> {
-    if starter.is_root() {
+fn foreign_owners(plan: &Plan, caller: &Caller) -> Vec<Error> {
+    if caller.is_root() {
         return Vec::new();
     }
     let mut errors = Vec::new();
     for entry in &plan.entries {
-        let Some(attributes) = entry.what.attributes() else {
+        let Some(ownership) = entry.kind.ownership() else {
             continue;
         };
-        let (uid, gid) = (attributes.uid, attributes.gid);
-        if uid != starter.uid || (gid != starter.gid && !starter.groups.contains(&gid)) {
+        let (uid, gid) = (ownership.uid, ownership.gid);
+        if uid != caller.uid || (gid != caller.gid && !caller.groups.contains(&gid)) {
             errors.push(Error::NotOurs {
                 dest: entry.dest.clone(),
                 uid,
                 gid,
-                is: starter.uid,
+                is: caller.uid,
             });
         }
     }
@@ -457,29 +457,29 @@ enum Phase {
 fn capabilities(
     service: &Service,
     entries: &[Entry],
-    starter: &Caller,
+    caller: &Caller,
     phase: Phase,
 ) -> Option<Error> {
     let mut needed: Vec<(Capability, String)> = Vec::new();
-    if starter.is_root() {
-        if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, starter)) {
+    if caller.is_root() {
+        if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, caller)) {
             needed.push((
                 Capability::CHOWN,
                 "to give files their owner and group".into(),
             ));
         }
-        if entries.iter().any(|entry| is_unreadable(entry, starter))
-            && !starter.capabilities.contains(Capability::DAC_OVERRIDE)
+        if entries.iter().any(|entry| is_unreadable(entry, caller))
+            && !caller.capabilities.contains(Capability::DAC_OVERRIDE)
         {
             needed.push((
                 Capability::DAC_READ_SEARCH,
                 "to read sealed files that their owner may not read".into(),
             ));
         }
-        if service.uid != starter.uid {
+        if service.uid != caller.uid {
             needed.push((Capability::SETUID, format!("to become uid {}", service.uid)));
         }
-        if changes_groups(service, starter) {
+        if changes_groups(service, caller) {
             needed.push((Capability::SETGID, format!("to become gid {}", service.gid)));
         }
         if !service.no_new_privileges && surplus_bounding(service) {
@@ -496,9 +496,9 @@ fn capabilities(
             .map(|capability| (capability, "to keep it for the service".into())),
     );
     // What is kept must be permitted, which is more than what is effective; the rest is used by us.
-    let permitted = sys::capabilities().map_or(starter.capabilities, |sets| sets.permitted);
+    let permitted = sys::capabilities().map_or(caller.capabilities, |sets| sets.permitted);
     let held = |capability: Capability| {
-        starter.capabilities.contains(capability)
+        caller.capabilities.contains(capability)
             || (service.capabilities.contains(capability) && permitted.contains(capability))
     };
     needed.retain(|(capability, _)| !held(*capability));
@@ -511,36 +511,36 @@ fn capabilities(
     })
 }
 
-fn gives_away(entry: &Entry, starter: &Caller) -> bool {
+fn gives_away(entry: &Entry, caller: &Caller) -> bool {
     entry
-        .what
-        .attributes()
-        .is_some_and(|found| (found.uid, found.gid) != (starter.uid, starter.gid))
+        .kind
+        .ownership()
+        .is_some_and(|found| (found.uid, found.gid) != (caller.uid, caller.gid))
 }
 
 /// Whether a sealed file is closed to us without a capability.
-fn is_unreadable(entry: &Entry, starter: &Caller) -> bool {
-    match &entry.what {
+fn is_unreadable(entry: &Entry, caller: &Caller) -> bool {
+    match &entry.kind {
         // Somebody else's is opened as that somebody.
         EntryKind::File(file) if !file.mutable => {
-            let attributes = file.attributes;
-            attributes.mode & 0o400 == 0
-                && (attributes.uid == starter.uid || attributes.mode & 0o004 == 0)
+            let ownership = file.ownership;
+            ownership.mode & 0o400 == 0
+                && (ownership.uid == caller.uid || ownership.mode & 0o004 == 0)
         }
         _ => false,
     }
 }
 
 /// Ids that do not exist in this user namespace, and groups that cannot be given up in it.
-fn user_namespace(service: &Service, entries: &[Entry], starter: &Caller) -> Vec<Error> {
-    if !starter.is_root() {
+fn user_namespace(service: &Service, entries: &[Entry], caller: &Caller) -> Vec<Error> {
+    if !caller.is_root() {
         return Vec::new();
     }
     let mut uids = BTreeSet::from([service.uid]);
     let mut gids = service.groups.clone();
-    for attributes in entries.iter().filter_map(|entry| entry.what.attributes()) {
-        uids.insert(attributes.uid);
-        gids.insert(attributes.gid);
+    for ownership in entries.iter().filter_map(|entry| entry.kind.ownership()) {
+        uids.insert(ownership.uid);
+        gids.insert(ownership.gid);
     }
     let mut errors = Vec::new();
     for (ids, what, map) in [(uids, "uid", "uid_map"), (gids, "gid", "gid_map")] {
@@ -553,7 +553,7 @@ fn user_namespace(service: &Service, entries: &[Entry], starter: &Caller) -> Vec
     }
     let denied =
         std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.trim_ascii() == b"deny");
-    if denied && !starter.has_groups(&service.groups) {
+    if denied && !caller.has_groups(&service.groups) {
         errors.push(Error::SetgroupsDenied);
     }
     errors
@@ -568,8 +568,8 @@ fn is_mapped(map: &str, id: u32) -> bool {
 }
 
 /// Whether group ids have to change for `service`.
-fn changes_groups(service: &Service, starter: &Caller) -> bool {
-    starter.gid != service.gid || !starter.has_groups(&service.groups)
+fn changes_groups(service: &Service, caller: &Caller) -> bool {
+    caller.gid != service.gid || !caller.has_groups(&service.groups)
 }
 
 /// Whether the bounding set holds more than the service may have, or may do so: nobody tells.

@@ -43,7 +43,7 @@ pub(crate) fn may_execute(service: &Service, found: Ownership) -> bool {
 /// The first directory on the way to what is in `dir` that `service` may not enter.
 fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
     dir.ancestry()
-        .find(|dir| !allows(service, dir.facts().attributes, EXECUTE))
+        .find(|dir| !allows(service, dir.metadata().ownership, EXECUTE))
 }
 
 /// What would keep `service` from being started below the root of `tree`; `planned` will be there by then.
@@ -110,15 +110,15 @@ fn executable(
         Ok(None) | Err(FsError::NotDirectory { .. }) => return Ok(false),
         Err(error) => return Err(error.to_string()),
     };
-    let Some(facts) = dir.look(&name).map_err(|error| error.to_string())? else {
+    let Some(metadata) = dir.look(&name).map_err(|error| error.to_string())? else {
         return Ok(false);
     };
-    match facts.kind {
+    match metadata.kind {
         FileKind::File => {}
         FileKind::Directory => return Err("it is a directory; name a program in it".into()),
         kind => return Err(format!("it is a {}; name a program", kind.name())),
     }
-    if closed(service, &dir).is_some() || !allows(service, facts.attributes, EXECUTE) {
+    if closed(service, &dir).is_some() || !allows(service, metadata.ownership, EXECUTE) {
         return Err(why_not(Errno::EACCES, service.uid));
     }
     // What we cannot read says nothing.
@@ -141,7 +141,7 @@ pub(crate) struct Unreadable {
     pub(crate) dest: PathBuf,
     /// What is closed: the file itself, or a directory on the way.
     pub(crate) closed: PathBuf,
-    pub(crate) attributes: Ownership,
+    pub(crate) ownership: Ownership,
     /// How many more there are behind the same directory.
     pub(crate) more: usize,
 }
@@ -151,7 +151,7 @@ impl std::fmt::Display for Unreadable {
         let Self {
             dest,
             closed,
-            attributes: Ownership { uid, gid, mode },
+            ownership: Ownership { uid, gid, mode },
             more,
         } = self;
         write!(f, "the service could not read {}", escaped(dest))?;
@@ -173,28 +173,28 @@ impl std::fmt::Display for Unreadable {
 pub(crate) fn unreadable(tree: &Root, plan: &Plan) -> Vec<Unreadable> {
     let mut planned: BTreeMap<&Path, Ownership> = BTreeMap::new();
     for entry in &plan.entries {
-        if let EntryKind::Directory(directory) = &entry.what {
-            planned.insert(&entry.dest, directory.attributes);
+        if let EntryKind::Directory(directory) = &entry.kind {
+            planned.insert(&entry.dest, directory.ownership);
         }
     }
     let mut found: Vec<Unreadable> = Vec::new();
     let mut told: BTreeSet<PathBuf> = BTreeSet::new();
     for entry in &plan.entries {
-        let EntryKind::File(file) = &entry.what else {
+        let EntryKind::File(file) = &entry.kind else {
             continue;
         };
         let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest).or_else(|| {
-            (!allows(&plan.service, file.attributes, READ))
-                .then(|| (entry.dest.clone(), file.attributes))
+            (!allows(&plan.service, file.ownership, READ))
+                .then(|| (entry.dest.clone(), file.ownership))
         });
-        let Some((closed, attributes)) = blocked else {
+        let Some((closed, ownership)) = blocked else {
             continue;
         };
         if told.insert(closed.clone()) {
             found.push(Unreadable {
                 dest: entry.dest.clone(),
                 closed,
-                attributes,
+                ownership,
                 more: 0,
             });
         } else if let Some(first) = found.iter_mut().find(|first| first.closed == closed) {
@@ -212,11 +212,11 @@ fn blocked_on_the_way(
     planned: &BTreeMap<&Path, Ownership>,
     dest: &Path,
 ) -> Option<(PathBuf, Ownership)> {
-    let enters = |attributes| allows(&plan.service, attributes, EXECUTE);
+    let enters = |ownership| allows(&plan.service, ownership, EXECUTE);
     for path in dest.ancestors().skip(1) {
-        if let Some(attributes) = planned.get(path) {
-            if !enters(*attributes) {
-                return Some((path.to_owned(), *attributes));
+        if let Some(ownership) = planned.get(path) {
+            if !enters(*ownership) {
+                return Some((path.to_owned(), *ownership));
             }
             continue;
         }
@@ -225,13 +225,13 @@ fn blocked_on_the_way(
         };
         // Where links lead through another place, what is there counts as well.
         let mut way = dir.ancestry().map(|dir| {
-            let attributes = planned
+            let ownership = planned
                 .get(dir.path())
                 .copied()
-                .unwrap_or(dir.facts().attributes);
-            (dir.path().to_owned(), attributes)
+                .unwrap_or(dir.metadata().ownership);
+            (dir.path().to_owned(), ownership)
         });
-        if let Some(found) = way.find(|(_, attributes)| !enters(*attributes)) {
+        if let Some(found) = way.find(|(_, ownership)| !enters(*ownership)) {
             return Some(found);
         }
         if dir.path() == path {

@@ -18,12 +18,12 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::digest::Digest;
+use crate::drift::{Drift, RenderedDrift};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::plan::Protection;
 use crate::sys;
 use crate::sys::signal::Signal;
-use crate::verify::Drift;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -352,14 +352,14 @@ struct Fields {
 
 /// Logs differences between disk and seal.
 pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
-    for Drift {
-        path,
-        attribute,
-        expected,
-        found,
-    } in drifts
-    {
-        let path = escaped(path).to_string();
+    for drift in drifts {
+        let RenderedDrift {
+            path,
+            attribute,
+            expected,
+            found,
+            ..
+        } = drift.rendered();
         if level == Level::ERROR {
             tracing::error!(path, attribute, expected, found, "drift");
         } else {

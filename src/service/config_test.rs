@@ -45,7 +45,7 @@ const NOBODY: u32 = 0;
 /// Every check that failed, or that could not be run.
 pub(crate) fn trial(
     plan: &Plan,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     installed: &Installed,
 ) -> Result<(), Vec<Error>> {
@@ -54,7 +54,7 @@ pub(crate) fn trial(
         match run(
             check,
             &plan.service,
-            starter,
+            caller,
             Inherited {
                 pid: NOBODY,
                 ..inherited
@@ -77,7 +77,7 @@ pub(crate) fn trial(
 fn run(
     check: &Check,
     service: &Service,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     installed: &Installed,
 ) -> Result<(), Error> {
@@ -92,7 +92,7 @@ fn run(
         let service = service.with_command(check.command.clone());
         let mut judged = File::from(judged);
         let ended = watch(
-            check, &service, starter, inherited, installed, printed, parent,
+            check, &service, caller, inherited, installed, printed, parent,
         );
         let _ = match ended {
             Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
@@ -142,7 +142,7 @@ const NOT_RUN: &str = "N";
 fn watch(
     check: &Check,
     service: &Service,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     installed: &Installed,
     printed: OwnedFd,
@@ -163,7 +163,7 @@ fn watch(
     dup2_stdout(&printed).map_err(failed("dup2"))?;
     dup2_stderr(&printed).map_err(failed("dup2"))?;
     drop(printed);
-    let unprivileged = credentials::drop_to(service, starter)?;
+    let unprivileged = credentials::drop_to(service, caller)?;
     let prepared = exec::prepare(service, inherited, &unprivileged)?;
     // Who is stopped does not wait for the check's end, and this process ends the check when it is alone. After the drop, which
     // would have undone it.

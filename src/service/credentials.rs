@@ -36,14 +36,14 @@ pub(crate) struct Unprivileged(());
 ///
 /// # Errors
 /// Any step that failed, or anything that is not as it must be afterwards.
-pub(crate) fn drop_to(service: &Service, starter: &Caller) -> Result<Unprivileged, Error> {
+pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged, Error> {
     if service.credentials_unchanged {
         return Ok(Unprivileged(()));
     }
     // Every call below changes one thread.
     assert_single_thread()?;
     // First, while we still are what the engine started: afterwards these belong to a stranger.
-    give_stdio(service, starter);
+    give_stdio(service, caller);
     // The bounding set needs CAP_SETPCAP, which goes with the uid.
     let dropped = drop_bounding(service)?;
     match sys::clear_ambient() {
@@ -55,9 +55,9 @@ pub(crate) fn drop_to(service: &Service, starter: &Caller) -> Result<Unprivilege
         sys::set_keep_capabilities(true)
             .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
-    if starter.is_root() {
+    if caller.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
-        if !starter.has_groups(&service.groups) {
+        if !caller.has_groups(&service.groups) {
             let groups: Vec<u32> = service.groups.iter().copied().collect();
             sys::set_groups(&groups).map_err(failed("setgroups"))?;
         }
@@ -78,7 +78,7 @@ pub(crate) fn drop_to(service: &Service, starter: &Caller) -> Result<Unprivilege
     if service.no_new_privileges {
         prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
     }
-    prove(service, starter, dropped)?;
+    prove(service, caller, dropped)?;
     Ok(Unprivileged(()))
 }
 
@@ -131,8 +131,8 @@ fn assert_single_thread() -> Result<(), Error> {
 
 /// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
 /// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
-fn give_stdio(service: &Service, starter: &Caller) {
-    if !starter.is_root() || service.uid == starter.uid {
+fn give_stdio(service: &Service, caller: &Caller) {
+    if !caller.is_root() || service.uid == caller.uid {
         return;
     }
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -180,7 +180,7 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
 
 /// Asks the kernel for everything that was set, and tries to get root back. `dropped` was taken out of the bounding set, to which nothing
 /// can be added.
-fn prove(service: &Service, starter: &Caller, dropped: CapabilitySet) -> Result<(), Error> {
+fn prove(service: &Service, caller: &Caller, dropped: CapabilitySet) -> Result<(), Error> {
     let not_dropped = |what: String| Err(Error::NotDropped { what });
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
 
@@ -211,7 +211,7 @@ fn prove(service: &Service, starter: &Caller, dropped: CapabilitySet) -> Result<
             .map(|gid| gid.as_raw()),
     );
     // Without root the engine chose the groups, and they stay.
-    if starter.is_root() && groups != service.groups {
+    if caller.is_root() && groups != service.groups {
         return not_dropped(format!(
             "the groups are {groups:?}, not {:?}",
             service.groups

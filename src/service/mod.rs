@@ -40,12 +40,12 @@ impl Launched {
 /// That the service was not started, and why.
 pub(crate) fn launch(
     service: &Service,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     sealed: &Sealed,
     announce: impl FnOnce(),
 ) -> Result<Launched, Error> {
-    let unprivileged = credentials::drop_to(service, starter)?;
+    let unprivileged = credentials::drop_to(service, caller)?;
     let prepared = exec::prepare(service, inherited, &unprivileged)?;
     match &service.supervised {
         None => {

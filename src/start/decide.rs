@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accounts::Caller;
 use crate::digest::{Buffer, Digest, FileDigest};
+use crate::drift::{Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
@@ -16,7 +17,7 @@ use crate::plan::{EntryKind, Origin, Plan, Protection};
 use crate::preflight;
 use crate::state::seal::Seal;
 use crate::state::{Interrupted, State};
-use crate::verify::{self, Comparison, Drift};
+use crate::verify::compare::Comparison;
 
 /// What a start is told, and whoever foretells one.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) tree: &'a Root,
-    pub(crate) starter: &'a Caller,
+    pub(crate) caller: &'a Caller,
     pub(crate) plan: &'a Plan,
     pub(crate) digest: Digest,
     pub(crate) request: &'a Request,
@@ -91,7 +92,7 @@ impl Case<'_> {
     ) -> Result<(), Vec<Error>> {
         let Self {
             tree,
-            starter,
+            caller,
             plan,
             digest,
             request,
@@ -106,7 +107,7 @@ impl Case<'_> {
             tree,
             plan,
             state,
-            starter,
+            caller,
             &request.manifest,
         ))
     }
@@ -135,15 +136,15 @@ impl Case<'_> {
     fn admission(&self, seal: &Seal) -> Result<Option<Note>, Vec<Error>> {
         self.check_pin()?;
         let sealer = seal.identities.installer;
-        if sealer != self.starter.uid {
+        if sealer != self.caller.uid {
             return Err(Error::OtherStarter {
                 sealer,
-                is: self.starter.uid,
+                is: self.caller.uid,
             }
             .into());
         }
-        let mut obstacles = seal.identities.service.unreachable(self.starter);
-        obstacles.extend(preflight::later_start(self.plan, self.starter));
+        let mut obstacles = seal.identities.service.unreachable(self.caller);
+        obstacles.extend(preflight::later_start(self.plan, self.caller));
         none(obstacles)?;
         let path = &self.request.manifest;
         match manifest::read(path) {
@@ -183,14 +184,17 @@ impl Case<'_> {
 
     /// Whether a difference lets others replace what is sealed, or hides whether they have.
     fn opens_lock(&self, drift: &Drift) -> bool {
-        drift.attribute == verify::UNSEEN
-            || (self.plan.lock != Protection::None && drift.attribute == verify::PARENT)
+        match drift {
+            Drift::Unreadable { .. } => true,
+            Drift::UnsafeParent { .. } => self.plan.lock != Protection::None,
+            _ => false,
+        }
     }
 
     /// Whether everything that drifted can be put back: nothing is, unless everything can be.
     fn restore(&self, drifts: Vec<Drift>) -> Result<Action, Vec<Error>> {
         let mut paths: BTreeSet<&Path> = BTreeSet::new();
-        paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
+        paths.extend(drifts.iter().filter_map(Drift::path));
         let mut errors = Vec::new();
         let mut restorable: BTreeSet<&Path> = BTreeSet::new();
         for entry in self
@@ -200,7 +204,7 @@ impl Case<'_> {
             .filter(|entry| paths.contains(entry.dest.as_path()))
         {
             restorable.insert(&entry.dest);
-            if let EntryKind::File(file) = &entry.what
+            if let EntryKind::File(file) = &entry.kind
                 && let Origin::Source(path) = &file.origin
                 && !still_holds(path, file.content)
             {
@@ -214,15 +218,15 @@ impl Case<'_> {
             self.tree,
             self.plan,
             &paths,
-            self.starter,
+            self.caller,
         ));
         let mounts = preflight::mount_points();
         let mut lost: BTreeSet<&Path> = BTreeSet::new();
         lost.extend(
             drifts
                 .iter()
-                .filter(|drift| drift.attribute != verify::PARENT)
-                .map(|drift| drift.path.as_path()),
+                .filter(|drift| !matches!(drift, Drift::UnsafeParent { .. }))
+                .filter_map(Drift::path),
         );
         for dest in lost {
             // What is mounted there is not this container's to remove.
@@ -234,7 +238,14 @@ impl Case<'_> {
             }
         }
         let beyond_us = |drift: &Drift| {
-            drift.attribute != verify::EXTRA && !restorable.contains(drift.path.as_path())
+            let is_extra = matches!(
+                drift,
+                Drift::Extra {
+                    of: Exclusion::Exact,
+                    ..
+                }
+            );
+            !is_extra && !drift.path().is_some_and(|path| restorable.contains(path))
         };
         if errors.is_empty() && !drifts.iter().any(beyond_us) {
             return Ok(Action::Restore(drifts));
@@ -263,9 +274,7 @@ fn command_drift(seal: &Seal, command: &[OsString], plan: &Plan) -> Option<Drift
             .escape_debug()
             .to_string(),
     };
-    (!same).then(|| Drift {
-        path: "--".into(),
-        attribute: "command",
+    (!same).then(|| Drift::Command {
         expected: shown(&plan.service.command),
         found: shown(command),
     })

@@ -20,6 +20,7 @@ use tracing::Level;
 
 use crate::accounts::Caller;
 use crate::digest::Digest;
+use crate::drift::Drift;
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::install;
@@ -34,7 +35,8 @@ use crate::service::{Launched, launch};
 use crate::start::decide::{Action, Case, Note, Request, Verdict};
 use crate::state::seal::{Made, Seal};
 use crate::state::{Interrupted, Recorded, State};
-use crate::verify::{self, Drift};
+use crate::verify;
+use crate::verify::observe::Scope;
 
 /// What a start is told.
 #[derive(Debug, Clone)]
@@ -68,18 +70,18 @@ impl Sealed {
 /// # Errors
 /// Everything that is in the way. The service was not started then, and of a refusal nothing was changed.
 pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched, Vec<Error>> {
-    let starter = Caller::of_this_process()?;
+    let caller = Caller::of_this_process()?;
     // What is installed has exactly the mode that it is given.
     let inherited = Inherited {
         umask: umask(Mode::empty()),
         pid: std::process::id(),
     };
     let (Plan { mut service, .. }, sealed) =
-        configure(&options.request, &starter, inherited, summary)?;
+        configure(&options.request, &caller, inherited, summary)?;
     if options.supervise {
         service.supervised.get_or_insert_default();
     }
-    Ok(launch(&service, &starter, inherited, &sealed, || {
+    Ok(launch(&service, &caller, inherited, &sealed, || {
         summary.log(sealed.state);
     })?)
 }
@@ -87,7 +89,7 @@ pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched
 /// Has the configuration on disk and sealed, or verified against its seal.
 fn configure(
     request: &Request,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
@@ -95,19 +97,19 @@ fn configure(
         path: "/".into(),
         source,
     })?;
-    let state = State::open(&tree, &request.state_dir, starter)?;
+    let state = State::open(&tree, &request.state_dir, caller)?;
     match state.recorded(&request.manifest)? {
-        Recorded::Seal(seal) => later_start(request, &tree, &state, starter, &seal, summary),
+        Recorded::Seal(seal) => later_start(request, &tree, &state, caller, &seal, summary),
         Recorded::Journal(interrupted) => first_start(
             request,
             &tree,
             state,
-            starter,
+            caller,
             inherited,
             Some(interrupted),
             summary,
         ),
-        Recorded::Nothing => first_start(request, &tree, state, starter, inherited, None, summary),
+        Recorded::Nothing => first_start(request, &tree, state, caller, inherited, None, summary),
     }
 }
 
@@ -116,7 +118,7 @@ fn first_start(
     request: &Request,
     tree: &Root,
     mut state: State<'_>,
-    starter: &Caller,
+    caller: &Caller,
     inherited: Inherited,
     interrupted: Option<Interrupted>,
     summary: &mut Summary,
@@ -129,14 +131,14 @@ fn first_start(
             ..
         },
         identities,
-    ) = Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, starter)?;
+    ) = Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, caller)?;
     let digest = inventory.digest(manifest.text());
     identify(digest, request.pin, summary);
     let plan = Plan::new(&manifest, &inventory, &identities, &request.command)?;
     summary.entries = plan.entries.len();
     Case {
         tree,
-        starter,
+        caller,
         plan: &plan,
         digest,
         request,
@@ -145,17 +147,26 @@ fn first_start(
 
     state.write_journal(digest)?;
     let installed = install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences_from_installed(tree, &plan, &installed.kept)?
-        .into_iter()
-        .next()
+    if let Some(drift) = verify::differences(
+        tree,
+        &plan,
+        Scope::Installed {
+            kept: &installed.kept,
+        },
+    )?
+    .into_iter()
+    .next()
     {
         return Err(Error::NotInstalled(drift).into());
     }
     if !plan.checks.is_empty() {
-        config_test::trial(&plan, starter, inherited, &installed)?;
+        config_test::trial(&plan, caller, inherited, &installed)?;
         // What is not locked could have been changed by the check itself.
         tree.forget();
-        if let Some(drift) = verify::differences(tree, &plan)?.into_iter().next() {
+        if let Some(drift) = verify::differences(tree, &plan, Scope::Sealed)?
+            .into_iter()
+            .next()
+        {
             return Err(Error::NotInstalled(drift).into());
         }
     }
@@ -192,17 +203,17 @@ fn later_start(
     request: &Request,
     tree: &Root,
     state: &State<'_>,
-    starter: &Caller,
+    caller: &Caller,
     seal: &Seal,
     summary: &mut Summary,
 ) -> Result<(Plan, Sealed), Vec<Error>> {
     identify(seal.digest, request.pin, summary);
     let plan = seal.plan()?;
     summary.entries = plan.entries.len();
-    let compare = || verify::comparison(tree, &plan);
+    let compare = || verify::comparison(tree, &plan, Scope::Sealed);
     let case = Case {
         tree,
-        starter,
+        caller,
         plan: &plan,
         digest: seal.digest,
         request,
@@ -242,9 +253,9 @@ fn identify(digest: Digest, pin: Option<Digest>, summary: &mut Summary) {
 fn restore(tree: &Root, plan: &Plan, drifts: &[Drift]) -> Result<(), Vec<Error>> {
     log_drifts(Level::WARN, drifts);
     let mut paths = BTreeSet::new();
-    paths.extend(drifts.iter().map(|drift| drift.path.as_path()));
+    paths.extend(drifts.iter().filter_map(Drift::path));
     install::reinstall(tree, plan, &paths)?;
-    let left: Vec<Error> = verify::differences(tree, plan)?
+    let left: Vec<Error> = verify::differences(tree, plan, Scope::Sealed)?
         .into_iter()
         .map(Error::Drift)
         .collect();

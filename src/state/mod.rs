@@ -81,8 +81,8 @@ impl<'t> State<'t> {
     ///
     /// # Errors
     /// That it is no directory of ours, or that another sealinit is at work in it.
-    pub(crate) fn open(tree: &'t Root, path: &Path, starter: &Caller) -> Result<Self, Error> {
-        let mut state = Self::look(tree, path, starter)?;
+    pub(crate) fn open(tree: &'t Root, path: &Path, caller: &Caller) -> Result<Self, Error> {
+        let mut state = Self::look(tree, path, caller)?;
         if let Some(dir) = state.dir.take() {
             state.hold(dir)?;
         }
@@ -93,10 +93,10 @@ impl<'t> State<'t> {
     ///
     /// # Errors
     /// That it is no directory, or closed to us.
-    pub(crate) fn look(tree: &'t Root, path: &Path, starter: &Caller) -> Result<Self, Error> {
+    pub(crate) fn look(tree: &'t Root, path: &Path, caller: &Caller) -> Result<Self, Error> {
         let owner = Ownership {
-            uid: starter.uid,
-            gid: starter.gid,
+            uid: caller.uid,
+            gid: caller.gid,
             mode: FILE_MODE,
         };
         let mut state = Self {
@@ -163,13 +163,13 @@ impl<'t> State<'t> {
             path: self.path.join(SEAL),
             why,
         };
-        if let Some(facts) = dir
+        if let Some(metadata) = dir
             .look(OsStr::new(SEAL))
             .map_err(|source| self.failed(source))?
         {
-            let Ownership { uid, mode, .. } = facts.attributes;
-            if facts.kind != FileKind::File {
-                return Err(unbelievable(format!("it is a {}", facts.kind.name())));
+            let Ownership { uid, mode, .. } = metadata.ownership;
+            if metadata.kind != FileKind::File {
+                return Err(unbelievable(format!("it is a {}", metadata.kind.name())));
             }
             let sealer_unknown = sealer.is_none();
             let sealer = sealer.unwrap_or(uid);
@@ -223,7 +223,7 @@ impl<'t> State<'t> {
         if self.owner.uid == 0 {
             // What belongs to root is closed to others when the journal is written: engines mount a tmpfs with mode 1777.
             let ours = |here: &Path| {
-                path == self.path && here == dir.path() && dir.facts().attributes.uid == 0
+                path == self.path && here == dir.path() && dir.metadata().ownership.uid == 0
             };
             if let Some(source) = dir.unsafe_ancestor(0, ours) {
                 return Some(self.failed(source));
@@ -255,13 +255,13 @@ impl<'t> State<'t> {
             self.hold(dir)?;
         }
         let Some(dir) = &self.dir else { return Ok(()) };
-        let found = dir.facts().attributes;
+        let found = dir.metadata().ownership;
         if found.uid == self.owner.uid && found.mode != DIRECTORY_MODE {
             let wanted = Ownership {
                 mode: DIRECTORY_MODE,
                 ..found
             };
-            dir.set_attributes(wanted)
+            dir.set_ownership(wanted)
                 .map_err(|source| self.failed(source))?;
         }
         let journal = Journal {
