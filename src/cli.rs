@@ -17,8 +17,7 @@ use crate::manifest::SignalTarget;
 use crate::report::Format;
 use crate::report::log::{LogFormat, LogLevel};
 use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
-use crate::start;
-use crate::start::decide::Request;
+use crate::start::request::Request;
 use crate::sys::signal::{Signal, no_such_signal};
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
@@ -98,12 +97,9 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-impl From<Run> for start::Options {
-    fn from(run: Run) -> Self {
-        Self {
-            request: request(run.manifest, run.state, run.pin, run.command),
-            supervise: run.supervise,
-        }
+impl Run {
+    pub(crate) fn request(self) -> Request {
+        request(self.manifest, self.state, self.pin, self.command)
     }
 }
 

@@ -374,6 +374,9 @@ pub(crate) enum Error {
         source: nix::Error,
     },
 
+    #[error("internal error: {what}: {why}; please report it")]
+    Internal { what: &'static str, why: String },
+
     #[error("cannot write to standard output: {source}")]
     Output { source: io::Error },
 }
@@ -389,6 +392,14 @@ impl Error {
     pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
         pin.filter(|expected| *expected != found)
             .map(|expected| Self::Pin { expected, found })
+    }
+
+    /// A bug in sealinit: `what` cannot be, and `why` says more.
+    pub(crate) fn internal(what: &'static str, why: &dyn std::fmt::Display) -> Self {
+        Self::Internal {
+            what,
+            why: why.to_string(),
+        }
     }
 
     /// The exit code that this error gives.
@@ -447,6 +458,7 @@ impl Error {
                 exit_code::NOT_EXECUTABLE
             }
             Self::ServiceNotFound { .. } => exit_code::NOT_FOUND,
+            Self::Internal { .. } => exit_code::BUG,
             Self::Stopped { signal } => 128 + signal.0,
         }
     }

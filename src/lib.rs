@@ -19,6 +19,7 @@ use crate::service::Launched;
 mod accounts; // names and ids, without NSS
 mod cli; // the command line
 mod commands; // one file for each command
+mod decide; // what a start does about what it found
 mod digest; // SHA-256
 mod drift; // differences between the disk and the seal
 mod error; // everything that stops a start, and exit codes
@@ -72,7 +73,8 @@ pub fn main() -> ExitCode {
 
 fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Error>> {
     report::log::install(run.log.log_format, run.log.log_level);
-    start::start(&run.into(), &mut summary).inspect_err(|errors| {
+    let supervise = run.supervise;
+    start::start(&run.request(), supervise, &mut summary).inspect_err(|errors| {
         summary.log_refusal(errors);
         report::termination_log::write(errors);
     })

@@ -287,22 +287,7 @@ pub(crate) struct ServiceIdentity {
 }
 
 impl Identities {
-    /// Resolves every name in `manifest`.
-    ///
-    /// # Errors
-    /// Every name that is unknown, and a service user that `starter` cannot become.
-    pub(crate) fn resolve(
-        manifest: &Manifest,
-        accounts: &Accounts,
-        caller: &Caller,
-    ) -> Result<Self, Vec<Error>> {
-        match Self::draft(manifest, accounts, caller) {
-            (Some(identities), errors) if errors.is_empty() => Ok(identities),
-            (_, errors) => Err(errors),
-        }
-    }
-
-    /// As [`Self::resolve`], and what could be resolved where not everything could: nothing where it is not known who the service is.
+    /// Resolves every name in `manifest`, as far as that can be done: nothing where it is not known who the service is.
     pub(crate) fn draft(
         manifest: &Manifest,
         accounts: &Accounts,

@@ -8,18 +8,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::accounts::{Accounts, Caller, Identities};
+use crate::accounts::Caller;
 use crate::error::{Error, exit_code};
+use crate::fs::mounts::mount_points;
 use crate::fs::root::Root;
-use crate::plan::Plan;
-use crate::plan::configuration::Configuration;
-use crate::plan::sources::SourceScope;
-use crate::preflight;
 use crate::preflight::permissions;
 use crate::report::log::PinStatus;
 use crate::report::{count, shown};
-use crate::start::decide::Request;
-use crate::state::{Recorded, State};
+use crate::start::request::Request;
+use crate::start::resolve::{View, resolve};
+use crate::state::{Recorded, StateDir};
 use crate::sys::capability::CapabilitySet;
 
 /// What `check` is told.
@@ -164,73 +162,41 @@ fn by_area(mut findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 impl CheckReport {
-    fn rehearse(&mut self, options: &Options, tree: &Root) -> Result<(), Error> {
-        let here = options.root == Path::new("/");
-        let caller = if here {
+    fn rehearse(&mut self, options: &Options, root: &Root) -> Result<(), Error> {
+        let inside = options.root == Path::new("/");
+        let caller = if inside {
             Caller::of_this_process()?
         } else {
-            root()
+            container_root()
         };
-        let state = self.state(options, tree, &caller);
-        let reach = if here {
-            SourceScope::All
+        let view = if inside {
+            View::Inside { caller: &caller }
         } else {
-            SourceScope::BesideManifest
-        };
-        let Configuration {
-            manifest,
-            inventory,
-            unread,
-            ..
-        } = match Configuration::load(&options.request.manifest, reach) {
-            Ok(configuration) => configuration,
-            Err(errors) => {
-                self.fail(errors);
-                self.fail(state.and_then(|state| state.obstacle()));
-                return Ok(());
+            View::Outside {
+                caller: &caller,
+                mount_points: mount_points_below(&options.root),
             }
         };
-        if unread.is_empty() {
-            let digest = inventory.digest(manifest.text());
+        let request = &options.request;
+        let state = self.state(options, root, &caller);
+        let resolution = resolve(request, root, state.as_ref(), &view);
+        if let Some(digest) = resolution.digest {
             self.digest = Some(digest.to_string());
-            self.pin = PinStatus::of(options.request.pin, digest).name();
-            self.fail(Error::not_pinned(options.request.pin, digest));
+            self.pin = PinStatus::of(request.pin, digest).name();
+            self.fail(Error::not_pinned(request.pin, digest));
         }
-        for error in unread {
-            match error {
-                Error::SourceElsewhere { .. } => self.warn(Area::Sources, error.to_string()),
-                error => self.fail([error]),
+        self.entries = resolution.sources.map_or(0, |sources| sources.0.len());
+        for problem in resolution.problems {
+            match problem {
+                Error::SourceElsewhere { .. } => self.warn(Area::Sources, problem.to_string()),
+                problem => self.fail([problem]),
             }
         }
-        self.entries = inventory.0.len();
-        let identities = match Accounts::load(tree) {
-            Ok(accounts) => {
-                let (identities, unknown) = Identities::draft(&manifest, &accounts, &caller);
-                self.fail(unknown);
-                identities
+        if let Some(plan) = &resolution.plan {
+            self.lock = Some(plan.lock.name());
+            for unreadable in permissions::unreadable(root, plan) {
+                self.warn(Area::Destinations, unreadable.to_string());
             }
-            Err(error) => {
-                self.fail([error]);
-                None
-            }
-        };
-        let plan = identities.and_then(|identities| {
-            let (plan, contradictions) =
-                Plan::draft(&manifest, &inventory, &identities, &options.request.command);
-            self.fail(contradictions);
-            plan
-        });
-        let (Some(plan), Some(state)) = (plan, state) else {
-            return Ok(());
-        };
-        self.lock = Some(plan.lock.name());
-        self.fail(if here {
-            preflight::first_start(tree, &plan, &state, &caller, &options.request.manifest)
-        } else {
-            preflight::first_start_elsewhere(tree, &plan, &state, mount_points_below(&options.root))
-        });
-        for unreadable in permissions::unreadable(tree, &plan) {
-            self.warn(Area::Destinations, unreadable.to_string());
         }
         Ok(())
     }
@@ -241,8 +207,8 @@ impl CheckReport {
         options: &Options,
         tree: &'t Root,
         caller: &Caller,
-    ) -> Option<State<'t>> {
-        let state = match State::look(tree, &options.request.state_dir, caller) {
+    ) -> Option<StateDir<'t>> {
+        let state = match StateDir::open(tree, &options.request.state_dir, caller) {
             Ok(state) => state,
             Err(error) => {
                 self.fail([error]);
@@ -353,7 +319,7 @@ fn xml_text(text: &str) -> String {
 }
 
 /// Who starts a container that is only looked at: what it may do is known when it starts.
-fn root() -> Caller {
+fn container_root() -> Caller {
     Caller {
         uid: 0,
         gid: 0,
@@ -367,7 +333,7 @@ fn mount_points_below(root: &Path) -> Vec<PathBuf> {
     let Ok(root) = root.canonicalize() else {
         return Vec::new();
     };
-    let mounted = preflight::mount_points().into_iter();
+    let mounted = mount_points().into_iter();
     mounted
         .filter_map(|mounted| {
             mounted

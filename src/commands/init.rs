@@ -18,7 +18,7 @@ use crate::preflight;
 use crate::service::exec::Inherited;
 use crate::service::supervise::SupervisionConfig;
 use crate::service::{Launched, launch};
-use crate::start::Sealed;
+use crate::state::sealed::Clearance;
 use crate::sys::capability::CapabilitySet;
 
 /// What `init` is told.
@@ -117,7 +117,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         supervised: Some(options.manners),
     };
     if !service.credentials_unchanged {
-        let obstacles = preflight::drop(&service, &caller);
+        let obstacles = preflight::privileges::becoming(&service, &caller);
         if !obstacles.is_empty() {
             return Err(obstacles);
         }
@@ -130,7 +130,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         &service,
         &caller,
         inherited,
-        &Sealed::nothing(),
+        &Clearance::Unconfigured,
         || {},
     )?)
 }

@@ -8,20 +8,23 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::accounts::Caller;
+use crate::decide;
+use crate::decide::first_start::{Candidate, Interrupted};
+use crate::decide::later_start::{Action, MountedManifest};
 use crate::digest::FileDigest;
 use crate::drift::{Change, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
-use crate::plan::configuration::Configuration;
-use crate::plan::sources::SourceScope;
 use crate::plan::{Entry, EntryKind, File, Origin, Plan};
 use crate::report::diff;
 use crate::report::log::PinStatus;
 use crate::report::{count, shown};
-use crate::start::decide::{Action, Case, Note, Request, Verdict};
+use crate::start::later::{Assessment, LaterStart};
+use crate::start::request::Request;
+use crate::start::resolve::{View, resolve};
 use crate::state::seal::Seal;
-use crate::state::{Interrupted, Recorded, State};
+use crate::state::{Recorded, StateDir};
 use crate::verify;
 use crate::verify::compare::Comparison;
 use crate::verify::observe::Scope;
@@ -78,18 +81,18 @@ struct Difference {
 /// # Errors
 /// That it cannot even be planned.
 pub(crate) fn forecast(options: &Options) -> Result<PlanReport, Vec<Error>> {
-    let root = Path::new("/");
-    let tree = Root::open(root).map_err(|source| Error::Root {
-        path: root.into(),
+    let path = Path::new("/");
+    let root = Root::open(path).map_err(|source| Error::Root {
+        path: path.into(),
         source,
     })?;
     let caller = Caller::of_this_process()?;
-    let state = State::look(&tree, &options.request.state_dir, &caller)?;
+    let state = StateDir::open(&root, &options.request.state_dir, &caller)?;
     match state.recorded(&options.request.manifest)? {
-        Recorded::Seal(seal) => later_start(options, &tree, &caller, &seal),
-        Recorded::Nothing => first_start(options, &tree, &state, &caller, None),
+        Recorded::Seal(seal) => later_start(options, &root, &caller, &seal),
+        Recorded::Nothing => first_start(options, &root, &state, &caller, None),
         Recorded::Journal(interrupted) => {
-            first_start(options, &tree, &state, &caller, Some(interrupted))
+            first_start(options, &root, &state, &caller, Some(&interrupted))
         }
     }
 }
@@ -97,39 +100,27 @@ pub(crate) fn forecast(options: &Options) -> Result<PlanReport, Vec<Error>> {
 /// `interrupted` is the journal of an earlier attempt.
 fn first_start(
     options: &Options,
-    tree: &Root,
-    state: &State<'_>,
+    root: &Root,
+    state: &StateDir<'_>,
     caller: &Caller,
-    interrupted: Option<Interrupted>,
+    interrupted: Option<&Interrupted>,
 ) -> Result<PlanReport, Vec<Error>> {
     let request = &options.request;
-    let (configuration, identities) =
-        Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, caller)?;
-    let Configuration {
-        manifest,
-        inventory,
-        ..
-    } = &configuration;
-    let plan = Plan::new(manifest, inventory, &identities, &request.command)?;
-    let case = Case {
-        tree,
-        caller,
-        plan: &plan,
-        digest: configuration.digest(),
-        request,
-    };
-    let comparison = verify::comparison(tree, &plan, Scope::Everything);
-    let (start, obstacles) = match case.first_start(state, interrupted) {
-        Err(errors) => ("refuse", errors),
-        Ok(()) if interrupted.is_some() => ("resume", Vec::new()),
-        Ok(()) => ("seal", Vec::new()),
+    let resolution = resolve(request, root, Some(state), &View::Inside { caller });
+    let (Candidate { plan, digest, .. }, _, problems) = resolution.candidate(request)?;
+    let comparison = verify::comparison(root, &plan, Scope::Everything);
+    let obstacles = decide::first_start::refusal(digest, problems, request.pin, interrupted);
+    let start = match (obstacles.as_slice(), interrupted) {
+        ([], None) => "seal",
+        ([], Some(_)) => "resume",
+        _ => "refuse",
     };
     Ok(PlanReport {
         start,
-        digest: case.digest.to_string(),
-        pin: PinStatus::of(request.pin, case.digest).name(),
+        digest: digest.to_string(),
+        pin: PinStatus::of(request.pin, digest).name(),
         lock: plan.lock.name(),
-        entries: steps(options, tree, &plan, &comparison, Actions::First),
+        entries: steps(options, root, &plan, &comparison, Actions::First),
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
         // What is wrong on the way is an obstacle, and told as one.
         notes: comparison
@@ -142,55 +133,49 @@ fn first_start(
 
 fn later_start(
     options: &Options,
-    tree: &Root,
+    root: &Root,
     caller: &Caller,
     seal: &Seal,
 ) -> Result<PlanReport, Vec<Error>> {
     let request = &options.request;
     let plan = seal.plan()?;
-    let comparison = verify::comparison(tree, &plan, Scope::Sealed);
-    let entries = steps(options, tree, &plan, &comparison, Actions::Later);
-    let mut notes = Vec::new();
-    let mut command = &request.command;
-    if command.is_empty() && !seal.arguments.is_empty() {
-        // Who asks beside the service (docker exec) does not repeat what the container was started with.
-        command = &seal.arguments;
-        notes.push(
-            "no command was given after --, so this is foretold for the sealed one; another, or none, is drift".into(),
-        );
-    }
-    let case = Case {
-        tree,
+    let comparison = verify::comparison(root, &plan, Scope::Sealed);
+    let entries = steps(options, root, &plan, &comparison, Actions::Later);
+    let later = LaterStart {
+        root,
         caller,
+        seal,
         plan: &plan,
-        digest: seal.digest,
         request,
     };
-    let Verdict { note, action } = case.later_start(seal, command, || comparison);
-    let manifest = shown(&request.manifest);
-    notes.extend(note.map(|note| match note {
-        Note::ManifestGone => format!("the manifest {manifest} is gone; the sealed one counts"),
-        Note::ManifestChanged => format!(
-            "the manifest {manifest} is not the sealed one; the sealed one counts until the container is recreated"
-        ),
-    }));
+    let Assessment { manifest, action } = later.assess(|| comparison);
+    let path = shown(&request.manifest);
+    let note = match manifest {
+        Some(MountedManifest::Gone) => Some(format!(
+            "the manifest {path} is gone; the sealed one counts"
+        )),
+        Some(MountedManifest::Changed(_)) => Some(format!(
+            "the manifest {path} is not the sealed one; the sealed one counts until the container is recreated"
+        )),
+        Some(MountedManifest::Sealed) | None => None,
+    };
     let lock = action
         .as_ref()
-        .map_or(plan.lock, |action| action.lock(plan.lock));
+        .map_or(plan.lock, |action| action.protection(plan.lock));
     let (start, obstacles) = match action {
-        Ok(Action::Verify) => ("verify", Vec::new()),
+        Ok(Action::Run(_)) => ("verify", Vec::new()),
         Ok(Action::Warn(_)) => ("warn", Vec::new()),
         Ok(Action::Restore(_)) => ("restore", Vec::new()),
         Err(errors) => ("refuse", errors),
     };
     Ok(PlanReport {
         start,
-        digest: case.digest.to_string(),
-        pin: PinStatus::of(request.pin, case.digest).name(),
+        digest: seal.digest.to_string(),
+        pin: PinStatus::of(request.pin, seal.digest).name(),
         lock: lock.name(),
         entries,
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
-        notes,
+        notes: note.into_iter().collect(),
     })
 }
 

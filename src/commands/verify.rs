@@ -17,7 +17,7 @@ use crate::plan::Entry;
 use crate::report::log::PinStatus;
 use crate::report::{count, shown};
 use crate::state::seal::Seal;
-use crate::state::{Recorded, State};
+use crate::state::{Recorded, StateDir};
 use crate::verify;
 use crate::verify::observe::Scope;
 
@@ -130,9 +130,11 @@ pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Er
         Error::State { path, source } => Error::StateLook { path, source },
         error => error,
     };
-    let state = State::look(&tree, state_dir, &Caller::of_this_process()?).map_err(to_look)?;
+    let state = StateDir::open(&tree, state_dir, &Caller::of_this_process()?).map_err(to_look)?;
     // Sources are not looked for, so where the manifest was is of no matter.
-    let recorded = state.recorded_by_anybody(Path::new("/")).map_err(to_look)?;
+    let recorded = state
+        .recorded_by_any_user(Path::new("/"))
+        .map_err(to_look)?;
     drop(state);
     Ok((tree, recorded))
 }

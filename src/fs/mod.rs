@@ -2,5 +2,6 @@
 
 pub(crate) mod dir;
 pub(crate) mod impersonate;
+pub(crate) mod mounts;
 pub(crate) mod root;
 pub(crate) mod source;

@@ -2,6 +2,8 @@
 //!
 //! Never decides what is installed; that is the [plan](crate::plan)'s. What it finds changed since then, it refuses.
 
+pub(crate) mod proof;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Seek};
@@ -12,33 +14,28 @@ use crate::error::Error;
 use crate::fs::dir::{Dir, FileKind, FsError, Metadata, Ownership, write_all};
 use crate::fs::root::Root;
 use crate::fs::source;
+use crate::install::proof::Installed;
 use crate::plan::sources::ContentCache;
 use crate::plan::{Directory, Entry, EntryKind, File, Origin, Plan, Protection, temporary_name};
-
-/// Proof that a plan was put on disk. Whether it is there is for [`verify`](crate::verify) to say.
-#[derive(Debug)]
-pub(crate) struct Installed {
-    /// Mutable files that an earlier container left, and that were not replaced.
-    pub(crate) kept: BTreeSet<PathBuf>,
-}
 
 /// Installs all of `plan`; small contents come from `held`.
 ///
 /// # Errors
 /// The first act that failed. What was installed until then stays; the next start installs it again.
-pub(crate) fn install(tree: &Root, plan: &Plan, held: &ContentCache) -> Result<Installed, Error> {
-    Installing::of(tree, plan, held, |_| true).run()
+pub(crate) fn install<'p>(
+    tree: &Root,
+    plan: &'p Plan,
+    held: &ContentCache,
+) -> Result<Installed<'p>, Error> {
+    let kept = Installing::of(tree, plan, held, |_| true).run()?;
+    Ok(Installed::new(plan, kept))
 }
 
 /// Installs again what is at `paths`, removing what stands in its place.
 ///
 /// # Errors
 /// As [`install`].
-pub(crate) fn reinstall(
-    tree: &Root,
-    plan: &Plan,
-    paths: &BTreeSet<&Path>,
-) -> Result<Installed, Error> {
+pub(crate) fn reinstall(tree: &Root, plan: &Plan, paths: &BTreeSet<&Path>) -> Result<(), Error> {
     let held = ContentCache::default();
     // A directory above may have to be opened for us to write in it, or hold the extra name.
     let related = |entry: &Entry| {
@@ -49,7 +46,7 @@ pub(crate) fn reinstall(
     };
     let mut installing = Installing::of(tree, plan, &held, related);
     installing.replace = true;
-    installing.run()
+    installing.run().map(drop)
 }
 
 struct Installing<'a> {
@@ -84,7 +81,7 @@ impl<'a> Installing<'a> {
         }
     }
 
-    fn run(mut self) -> Result<Installed, Error> {
+    fn run(mut self) -> Result<BTreeSet<PathBuf>, Error> {
         // Directories are closed only after they were filled: the owner of one with mode 0550 cannot write in it
         // without CAP_DAC_OVERRIDE.
         self.each_directory(Self::open)?;
@@ -103,7 +100,7 @@ impl<'a> Installing<'a> {
         self.sync()?;
         self.entries.reverse();
         self.each_directory(Self::close)?;
-        Ok(Installed { kept: self.kept })
+        Ok(self.kept)
     }
 
     fn each_directory(

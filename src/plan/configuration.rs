@@ -4,10 +4,8 @@
 
 use std::path::Path;
 
-use crate::accounts::{Accounts, Caller, Identities};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::fs::root::Root;
 use crate::manifest::Manifest;
 use crate::plan::sources::{ContentCache, SourceScope, SourceTable};
 
@@ -61,29 +59,6 @@ impl Configuration {
             Ok(self)
         } else {
             Err(unread)
-        }
-    }
-
-    /// This configuration, if all of it was read and all its names are known below the root of `tree`.
-    ///
-    /// # Errors
-    /// What could not be read, and every name that is unknown.
-    pub(crate) fn resolved(
-        self,
-        tree: &Root,
-        caller: &Caller,
-    ) -> Result<(Self, Identities), Vec<Error>> {
-        let identities = Accounts::load(tree)
-            .map_err(Vec::from)
-            .and_then(|accounts| Identities::resolve(&self.manifest, &accounts, caller));
-        match (self.complete(), identities) {
-            (Ok(configuration), Ok(identities)) => Ok((configuration, identities)),
-            (configuration, identities) => Err(configuration
-                .err()
-                .into_iter()
-                .chain(identities.err())
-                .flatten()
-                .collect()),
         }
     }
 

@@ -22,13 +22,13 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, pi
 use crate::accounts::Caller;
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::install::Installed;
+use crate::install::proof::TestPermit;
 use crate::plan::{Check, Plan, Service};
 use crate::service;
 use crate::service::credentials;
 use crate::service::exec::{self, Inherited};
 use crate::service::supervise::SupervisionConfig;
-use crate::start::Sealed;
+use crate::state::sealed::Clearance;
 use crate::sys;
 use crate::sys::signal::Signal;
 
@@ -43,15 +43,15 @@ const NOBODY: u32 = 0;
 ///
 /// # Errors
 /// Every check that failed, or that could not be run.
-pub(crate) fn trial(
+pub(crate) fn run(
     plan: &Plan,
     caller: &Caller,
     inherited: Inherited,
-    installed: &Installed,
+    permit: TestPermit,
 ) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     for check in &plan.checks {
-        match run(
+        match run_one(
             check,
             &plan.service,
             caller,
@@ -59,7 +59,7 @@ pub(crate) fn trial(
                 pid: NOBODY,
                 ..inherited
             },
-            installed,
+            permit,
         ) {
             Ok(()) => {}
             // Whoever wants us to stop does not want to hear of the rest.
@@ -74,12 +74,12 @@ pub(crate) fn trial(
     }
 }
 
-fn run(
+fn run_one(
     check: &Check,
     service: &Service,
     caller: &Caller,
     inherited: Inherited,
-    installed: &Installed,
+    permit: TestPermit,
 ) -> Result<(), Error> {
     let failed = |step| move |source| Error::Trial { step, source };
     let (output, printed) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
@@ -91,9 +91,7 @@ fn run(
         drop((output, verdict));
         let service = service.with_command(check.command.clone());
         let mut judged = File::from(judged);
-        let ended = watch(
-            check, &service, caller, inherited, installed, printed, parent,
-        );
+        let ended = watch(check, &service, caller, inherited, permit, printed, parent);
         let _ = match ended {
             Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
             Ok(None) => writeln!(judged, "{TIMED_OUT}"),
@@ -144,7 +142,7 @@ fn watch(
     service: &Service,
     caller: &Caller,
     inherited: Inherited,
-    installed: &Installed,
+    permit: TestPermit,
     printed: OwnedFd,
     parent: Pid,
 ) -> Result<Option<u8>, Error> {
@@ -175,7 +173,7 @@ fn watch(
         service,
         &prepared,
         &SupervisionConfig::default(),
-        &Sealed::on_trial(installed),
+        &Clearance::Test(permit),
         unprivileged,
     )?;
     Ok(child.within(check.limit))

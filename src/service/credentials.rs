@@ -17,7 +17,6 @@ use nix::unistd::{Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, set
 use crate::accounts::Caller;
 use crate::error::Error;
 use crate::plan::Service;
-use crate::preflight::surplus_bounding;
 use crate::sys::capability::{Capability, CapabilitySet};
 use crate::sys::{self, Capabilities};
 
@@ -176,6 +175,13 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
         );
     }
     Ok(CapabilitySet::EMPTY)
+}
+
+/// Whether the bounding set holds more than the service may have, or may do so: nobody tells.
+pub(crate) fn surplus_bounding(service: &Service) -> bool {
+    sys::bounding().map_or(true, |bounding| {
+        bounding.without(service.capabilities) != CapabilitySet::EMPTY
+    })
 }
 
 /// Asks the kernel for everything that was set, and tries to get root back. `dropped` was taken out of the bounding set, to which nothing

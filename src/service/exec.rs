@@ -23,7 +23,7 @@ use crate::fs::source;
 use crate::plan::{Login, Service};
 use crate::service::credentials::Unprivileged;
 use crate::service::elf;
-use crate::start::Sealed;
+use crate::state::sealed::Clearance;
 use crate::sys;
 use crate::sys::signal::Signal;
 
@@ -104,7 +104,11 @@ pub(crate) fn prepare(
 ///
 /// # Errors
 /// What only the kernel knows: that the program is of another architecture, or that the uid has too many processes.
-pub(crate) fn exec(service: &Prepared, _: &Sealed, _: &Unprivileged) -> Result<Infallible, Error> {
+pub(crate) fn exec(
+    service: &Prepared,
+    _: &Clearance,
+    _: &Unprivileged,
+) -> Result<Infallible, Error> {
     let path = service.last_steps()?;
     sys::unblock_signals().map_err(|errno| service.not_executable(errno))?;
     nix::unistd::execve(&path, &service.arguments, &service.environment).map_err(|errno| {
@@ -123,7 +127,7 @@ pub(crate) fn spawn(
     service: &Prepared,
     foreground: bool,
     signals: &[Signal],
-    _: &Sealed,
+    _: &Clearance,
     _: &Unprivileged,
 ) -> Result<i32, Error> {
     let program = sys::Program {

@@ -16,7 +16,7 @@ use crate::plan::Service;
 use crate::service::credentials::Unprivileged;
 use crate::service::exec::{Inherited, Prepared};
 use crate::service::supervise::{Child, Init, SupervisionConfig};
-use crate::start::Sealed;
+use crate::state::sealed::Clearance;
 use crate::sys;
 
 /// A service that runs, and how it is to be supervised.
@@ -42,7 +42,7 @@ pub(crate) fn launch(
     service: &Service,
     caller: &Caller,
     inherited: Inherited,
-    sealed: &Sealed,
+    clearance: &Clearance,
     announce: impl FnOnce(),
 ) -> Result<Launched, Error> {
     let unprivileged = credentials::drop_to(service, caller)?;
@@ -53,11 +53,11 @@ pub(crate) fn launch(
                 heed_early_stop()?;
             }
             announce();
-            match exec::exec(&prepared, sealed, &unprivileged)? {}
+            match exec::exec(&prepared, clearance, &unprivileged)? {}
         }
         Some(manners) => {
             announce();
-            let child = spawn(service, &prepared, manners, sealed, unprivileged)?;
+            let child = spawn(service, &prepared, manners, clearance, unprivileged)?;
             Ok(Launched {
                 child,
                 manners: *manners,
@@ -75,7 +75,7 @@ pub(crate) fn spawn(
     service: &Service,
     prepared: &Prepared,
     manners: &SupervisionConfig,
-    sealed: &Sealed,
+    clearance: &Clearance,
     unprivileged: Unprivileged,
 ) -> Result<Child, Error> {
     let init = Init::new(manners);
@@ -83,7 +83,7 @@ pub(crate) fn spawn(
         prepared,
         init.foreground,
         &init.early,
-        sealed,
+        clearance,
         &unprivileged,
     )
     .inspect_err(|_| supervise::take_terminal_back(init.foreground))?;

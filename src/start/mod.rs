@@ -1,16 +1,14 @@
-//! What `sealinit run` does, from the command line to the exec.
-//!
-//! Never writes before everything is resolved, and never starts the service without proof that it is sealed and unprivileged.
+//! The pipeline of `sealinit run`, from the request to the exec.
 //!
 //! ```text
-//! Manifest ─┬─▶ Inventory ──┐
-//!           └─▶ Identities ─┴─▶ Plan ─▶ verdict ─▶ journal ─▶ Installed ─▶ verify ─▶ seal ─┐
-//! Seal ──────────────────────▶ Plan ─▶ verdict ─────────────▶ restored ─▶ verify ──────────┤
-//!                                                                                        Sealed
-//!                    service ◀── launch: exec ◀── Unprivileged ◀── privileges ◀────────────┘
+//! first start   resolve ─▶ admit ─▶ journal ─▶ install ─▶ verify ─▶ test ─▶ seal ─┐
+//! later start   seal ─▶ assess: run, warn, restore or refuse ─────────────────────┤
+//!                                                    service ◀─ launch ◀─ Clearance
 //! ```
 
-pub(crate) mod decide;
+pub(crate) mod later;
+pub(crate) mod request;
+pub(crate) mod resolve;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,245 +17,202 @@ use nix::sys::stat::{Mode, umask};
 use tracing::Level;
 
 use crate::accounts::Caller;
+use crate::decide::first_start::{self, Interrupted};
+use crate::decide::later_start::{self, Action, MountedManifest};
 use crate::digest::Digest;
 use crate::drift::Drift;
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::install;
-use crate::install::Installed;
-use crate::plan::Plan;
-use crate::plan::configuration::Configuration;
-use crate::plan::sources::SourceScope;
+use crate::plan::{Plan, Service};
 use crate::report::log::{PinStatus, Summary, log_drifts, log_manifest_change};
-use crate::service::config_test;
 use crate::service::exec::Inherited;
-use crate::service::{Launched, launch};
-use crate::start::decide::{Action, Case, Note, Request, Verdict};
-use crate::state::seal::{Made, Seal};
-use crate::state::{Interrupted, Recorded, State};
+use crate::service::{Launched, config_test, launch};
+use crate::start::later::{Assessment, LaterStart};
+use crate::start::request::Request;
+use crate::start::resolve::{View, resolve};
+use crate::state::seal::Seal;
+use crate::state::sealed::Clearance;
+use crate::state::{LockedStateDir, Recorded, StateDir};
 use crate::verify;
 use crate::verify::observe::Scope;
 
-/// What a start is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    pub(crate) request: Request,
-    /// Supervise, whatever the manifest says.
-    pub(crate) supervise: bool,
+/// The process that starts the container, and the file system that it starts in.
+#[derive(Debug)]
+struct Host {
+    root: Root,
+    caller: Caller,
+    inherited: Inherited,
 }
 
-/// Proof that disk and seal agree, or that the operator wants the service to run all the same.
-#[derive(Debug)]
-pub(crate) struct Sealed {
+/// A configuration that is on disk, and the right to run its service.
+struct Configured {
+    service: Service,
+    clearance: Clearance,
     state: &'static str,
 }
 
-impl Sealed {
-    /// For a service that has no configuration: there is nothing to differ from.
-    pub(crate) fn nothing() -> Self {
-        Self { state: "" }
-    }
-
-    /// For the service's own check, which is run on what was installed before that is sealed.
-    pub(crate) fn on_trial(_: &Installed) -> Self {
-        Self { state: "" }
-    }
-}
-
-/// Configures the container at its first start, verifies it at every later one, and becomes the service; or starts it, for this process
-/// to supervise.
+/// Configures the container at its first start, verifies it at every later one, and becomes the
+/// service, or starts it for this process to supervise.
 ///
 /// # Errors
-/// Everything that is in the way. The service was not started then, and of a refusal nothing was changed.
-pub(crate) fn start(options: &Options, summary: &mut Summary) -> Result<Launched, Vec<Error>> {
-    let caller = Caller::of_this_process()?;
-    // What is installed has exactly the mode that it is given.
-    let inherited = Inherited {
-        umask: umask(Mode::empty()),
-        pid: std::process::id(),
-    };
-    let (Plan { mut service, .. }, sealed) =
-        configure(&options.request, &caller, inherited, summary)?;
-    if options.supervise {
+///
+/// Every reason for which the service was not started.
+pub(crate) fn start(
+    request: &Request,
+    supervise: bool,
+    summary: &mut Summary,
+) -> Result<Launched, Vec<Error>> {
+    let host = Host::of_this_process()?;
+    let state = StateDir::open(&host.root, &request.state_dir, &host.caller)?.lock()?;
+    let recorded = state.as_state_dir().recorded(&request.manifest)?;
+    let configured = match recorded {
+        Recorded::Seal(seal) => later_start(request, &host, &state, &seal, summary),
+        Recorded::Journal(interrupted) => {
+            first_start(request, &host, state, Some(&interrupted), summary)
+        }
+        Recorded::Nothing => first_start(request, &host, state, None, summary),
+    }?;
+    let Configured {
+        mut service,
+        clearance,
+        state,
+    } = configured;
+    if supervise {
         service.supervised.get_or_insert_default();
     }
-    Ok(launch(&service, &caller, inherited, &sealed, || {
-        summary.log(sealed.state);
-    })?)
+    if let Clearance::Tolerated(tolerated) = &clearance {
+        log_drifts(Level::WARN, tolerated.drifts());
+        tracing::warn!(
+            "the disk differs from the seal, and the service runs all the same: on_drift is \"warn\""
+        );
+    }
+    let Host {
+        caller, inherited, ..
+    } = &host;
+    let announce = || summary.log(state);
+    Ok(launch(&service, caller, *inherited, &clearance, announce)?)
 }
 
-/// Has the configuration on disk and sealed, or verified against its seal.
-fn configure(
-    request: &Request,
-    caller: &Caller,
-    inherited: Inherited,
-    summary: &mut Summary,
-) -> Result<(Plan, Sealed), Vec<Error>> {
-    let tree = Root::open(Path::new("/")).map_err(|source| Error::Install {
-        path: "/".into(),
-        source,
-    })?;
-    let state = State::open(&tree, &request.state_dir, caller)?;
-    match state.recorded(&request.manifest)? {
-        Recorded::Seal(seal) => later_start(request, &tree, &state, caller, &seal, summary),
-        Recorded::Journal(interrupted) => first_start(
-            request,
-            &tree,
-            state,
-            caller,
-            inherited,
-            Some(interrupted),
-            summary,
-        ),
-        Recorded::Nothing => first_start(request, &tree, state, caller, inherited, None, summary),
+impl Host {
+    fn of_this_process() -> Result<Self, Error> {
+        let root = Root::open(Path::new("/")).map_err(|source| Error::Root {
+            path: "/".into(),
+            source,
+        })?;
+        // Files are installed with exactly the mode that they are given.
+        let umask = umask(Mode::empty());
+        let pid = std::process::id();
+        Ok(Self {
+            root,
+            caller: Caller::of_this_process()?,
+            inherited: Inherited { umask, pid },
+        })
     }
 }
 
-/// Installs and seals the configuration. `interrupted` is the journal of an earlier attempt.
+/// Installs and seals the configuration. `interrupted` is an earlier attempt.
 fn first_start(
     request: &Request,
-    tree: &Root,
-    mut state: State<'_>,
-    caller: &Caller,
-    inherited: Inherited,
-    interrupted: Option<Interrupted>,
+    host: &Host,
+    state: LockedStateDir<'_>,
+    interrupted: Option<&Interrupted>,
     summary: &mut Summary,
-) -> Result<(Plan, Sealed), Vec<Error>> {
-    let (
-        Configuration {
-            manifest,
-            inventory,
-            held,
-            ..
-        },
-        identities,
-    ) = Configuration::load(&request.manifest, SourceScope::All)?.resolved(tree, caller)?;
-    let digest = inventory.digest(manifest.text());
-    identify(digest, request.pin, summary);
-    let plan = Plan::new(&manifest, &inventory, &identities, &request.command)?;
-    summary.entries = plan.entries.len();
-    Case {
-        tree,
+) -> Result<Configured, Vec<Error>> {
+    let Host {
+        root,
         caller,
-        plan: &plan,
-        digest,
+        inherited,
+    } = host;
+    let is_volatile = state.as_state_dir().is_volatile();
+    let resolution = resolve(
         request,
+        root,
+        Some(state.as_state_dir()),
+        &View::Inside { caller },
+    );
+    if let Some(digest) = resolution.digest {
+        identify(summary, digest, request.pin);
     }
-    .first_start(&state, interrupted)?;
+    let (candidate, cache, problems) = resolution.candidate(request)?;
+    summary.entries = candidate.plan.entries.len();
+    let admitted = first_start::admit(candidate, problems, request.pin, interrupted)?;
 
-    state.write_journal(digest)?;
-    let installed = install::install(tree, &plan, &held)?;
-    if let Some(drift) = verify::differences(
-        tree,
-        &plan,
-        Scope::Installed {
-            kept: &installed.kept,
-        },
-    )?
-    .into_iter()
-    .next()
-    {
-        return Err(Error::NotInstalled(drift).into());
-    }
-    if !plan.checks.is_empty() {
-        config_test::trial(&plan, caller, inherited, &installed)?;
-        // What is not locked could have been changed by the check itself.
-        tree.forget();
-        if let Some(drift) = verify::differences(tree, &plan, Scope::Sealed)?
-            .into_iter()
-            .next()
-        {
-            return Err(Error::NotInstalled(drift).into());
-        }
-    }
-    let arguments = request.command.clone();
-    state.write_seal(&Seal {
-        manifest,
-        inventory,
-        identities,
-        arguments,
-        made: Made::now(),
-        digest,
+    let attempt = state.begin(admitted)?;
+    let installed = install::install(root, attempt.plan(), &cache)?;
+    let verified = installed.verify(root)?;
+    let tested = verified.test(root, |plan, permit| {
+        config_test::run(plan, caller, *inherited, permit)
     })?;
-    state.remove_journal();
-    if state.is_volatile() {
+    let (plan, sealed) = attempt.commit(tested)?;
+    if is_volatile {
         tracing::warn!(
-            "the state directory is in memory: the seal goes with the container's stop, and the next start is a first one"
+            "the state directory is on a tmpfs: the seal is lost when the container stops, and the next start is a first start"
         );
     }
     summary.lock = plan.lock;
-    Ok((
-        plan,
-        Sealed {
-            state: if interrupted.is_some() {
-                "resumed"
-            } else {
-                "sealed"
-            },
+    Ok(Configured {
+        service: plan.service,
+        clearance: Clearance::Sealed(sealed),
+        state: if interrupted.is_some() {
+            "resumed"
+        } else {
+            "sealed"
         },
-    ))
+    })
 }
 
-/// Verifies what was sealed, and does what the sealed manifest says about a difference.
+/// Verifies what was sealed, and does what the sealed manifest says about differences.
 fn later_start(
     request: &Request,
-    tree: &Root,
-    state: &State<'_>,
-    caller: &Caller,
+    host: &Host,
+    state: &LockedStateDir<'_>,
     seal: &Seal,
     summary: &mut Summary,
-) -> Result<(Plan, Sealed), Vec<Error>> {
-    identify(seal.digest, request.pin, summary);
+) -> Result<Configured, Vec<Error>> {
+    let Host { root, caller, .. } = host;
     let plan = seal.plan()?;
+    identify(summary, seal.digest, request.pin);
     summary.entries = plan.entries.len();
-    let compare = || verify::comparison(tree, &plan, Scope::Sealed);
-    let case = Case {
-        tree,
+    let later = LaterStart {
+        root,
         caller,
+        seal,
         plan: &plan,
-        digest: seal.digest,
         request,
     };
-    let Verdict { note, action } = case.later_start(seal, &request.command, compare);
-    if note == Some(Note::ManifestChanged) {
+    let Assessment { manifest, action } =
+        later.assess(|| verify::comparison(root, &plan, Scope::Sealed));
+    if matches!(manifest, Some(MountedManifest::Changed(_))) {
         log_manifest_change(&request.manifest);
     }
     let action = action?;
-    let lock = action.lock(plan.lock);
-    let name = match action {
-        Action::Verify => "verified",
-        Action::Warn(drifts) => {
-            log_drifts(Level::WARN, &drifts);
-            tracing::warn!(
-                "the disk differs from the seal, and the service runs all the same: on_drift is \"warn\""
-            );
-            "verified"
-        }
-        Action::Restore(drifts) => {
-            restore(tree, &plan, &drifts)?;
-            "restored"
-        }
+    let lock = action.protection(plan.lock);
+    let (clearance, name) = match action {
+        Action::Run(clean) => (clean.into(), "verified"),
+        Action::Warn(tolerated) => (Clearance::Tolerated(tolerated), "verified"),
+        Action::Restore(drifts) => (restore(root, &plan, &drifts)?, "restored"),
     };
     state.remove_journal();
     summary.lock = lock;
-    Ok((plan, Sealed { state: name }))
+    Ok(Configured {
+        service: plan.service,
+        clearance,
+        state: name,
+    })
 }
 
-/// Has the summary say which configuration this is about, however the start ends.
-fn identify(digest: Digest, pin: Option<Digest>, summary: &mut Summary) {
+/// Has the summary name the configuration, however the start ends.
+fn identify(summary: &mut Summary, digest: Digest, pin: Option<Digest>) {
     summary.digest = Some(digest);
     summary.pin = PinStatus::of(pin, digest);
 }
 
 /// Puts the sealed content back where it drifted.
-fn restore(tree: &Root, plan: &Plan, drifts: &[Drift]) -> Result<(), Vec<Error>> {
+fn restore(root: &Root, plan: &Plan, drifts: &[Drift]) -> Result<Clearance, Vec<Error>> {
     log_drifts(Level::WARN, drifts);
-    let mut paths = BTreeSet::new();
-    paths.extend(drifts.iter().filter_map(Drift::path));
-    install::reinstall(tree, plan, &paths)?;
-    let left: Vec<Error> = verify::differences(tree, plan, Scope::Sealed)?
-        .into_iter()
-        .map(Error::Drift)
-        .collect();
-    if left.is_empty() { Ok(()) } else { Err(left) }
+    let paths: BTreeSet<&Path> = drifts.iter().filter_map(Drift::path).collect();
+    install::reinstall(root, plan, &paths)?;
+    let left = verify::differences(root, plan, Scope::Sealed)?;
+    Ok(later_start::clean(left)?.into())
 }

@@ -1,34 +1,38 @@
 //! The state directory: the journal of a first start under way, and the seal of one that ended.
 //!
-//! Never interprets what is sealed. The seal's existence is the commit point: before it every start is a first start, after it none is.
+//! The seal's existence is the commit point: before it every start is a first start, after it
+//! none is.
 
+mod journal;
 pub(crate) mod seal;
+pub(crate) mod sealed;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::accounts::Caller;
-use crate::digest::Digest;
+use crate::decide::first_start::{Admitted, Candidate, Interrupted};
 use crate::error::Error;
-use crate::fs::dir::{Dir, FileKind, FsError, Ownership, write_and_reread};
+use crate::fs::dir::{Dir, FileKind, FsError, Metadata, Ownership, write_and_reread};
 use crate::fs::root::Root;
+use crate::install::proof::Tested;
+use crate::plan::Plan;
 use crate::state::seal::Seal;
+use crate::state::sealed::Sealed;
 
 const SEAL: &str = "seal";
 const JOURNAL: &str = "journal";
 
-/// Only root (or, without root, only we) may look into the state directory, and nobody writes its files a second time.
+/// Only the user that seals can look into the directory, and nobody writes its files again.
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o400;
 
-/// The seal of a hundred thousand entries.
+/// The size of a seal with a hundred thousand entries, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What an earlier start left.
+/// The record that an earlier start left.
 #[derive(Debug)]
 pub(crate) enum Recorded {
     Nothing,
@@ -36,280 +40,321 @@ pub(crate) enum Recorded {
     Seal(Box<Seal>),
 }
 
-/// A first start that did not reach its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interrupted {
-    /// Of which configuration; `None` if the journal cannot be read.
-    pub(crate) digest: Option<Digest>,
-}
-
-impl Interrupted {
-    /// That it was of another configuration than the one with this digest, whose state is at `path`.
-    pub(crate) fn conflict(self, digest: Digest, path: &Path) -> Option<Error> {
-        let found = self
-            .digest
-            .map_or_else(|| "unreadable".into(), |digest| digest.to_string());
-        (self.digest != Some(digest)).then(|| Error::Interrupted {
-            path: path.to_owned(),
-            expected: digest,
-            found,
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Journal {
-    version: u32,
-    digest: String,
-}
-
-/// The state directory of this start.
+/// The state directory, to look at.
 #[derive(Debug)]
-pub(crate) struct State<'t> {
-    tree: &'t Root,
+pub(crate) struct StateDir<'r> {
+    root: &'r Root,
     path: PathBuf,
-    owner: Ownership,
+    /// Owner, group and mode of the files in it.
+    ownership: Ownership,
     /// `None` until it exists.
     dir: Option<Rc<Dir>>,
-    /// Held against a second sealinit by who is going to write.
+}
+
+/// The state directory, locked against other starts if it exists.
+#[derive(Debug)]
+pub(crate) struct LockedStateDir<'r> {
+    state: StateDir<'r>,
     lock: Option<File>,
 }
 
-impl<'t> State<'t> {
-    /// Opens and locks the directory at `path`, if it exists.
-    ///
-    /// # Errors
-    /// That it is no directory of ours, or that another sealinit is at work in it.
-    pub(crate) fn open(tree: &'t Root, path: &Path, caller: &Caller) -> Result<Self, Error> {
-        let mut state = Self::look(tree, path, caller)?;
-        if let Some(dir) = state.dir.take() {
-            state.hold(dir)?;
-        }
-        Ok(state)
-    }
+/// A first start under way: its journal is written.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    path: PathBuf,
+    ownership: Ownership,
+    dir: Rc<Dir>,
+    /// Held until the seal is written.
+    _lock: File,
+    candidate: Candidate,
+}
 
-    /// Opens the directory at `path`, if it exists, to look at what is in it: it is not locked, and must not be written.
+impl<'r> StateDir<'r> {
+    /// Opens the directory at `path`, if it exists.
     ///
     /// # Errors
-    /// That it is no directory, or closed to us.
-    pub(crate) fn look(tree: &'t Root, path: &Path, caller: &Caller) -> Result<Self, Error> {
-        let owner = Ownership {
+    ///
+    /// [`Error::State`] if it is not a directory or cannot be opened.
+    pub(crate) fn open(root: &'r Root, path: &Path, caller: &Caller) -> Result<Self, Error> {
+        let ownership = Ownership {
             uid: caller.uid,
             gid: caller.gid,
             mode: FILE_MODE,
         };
-        let mut state = Self {
-            tree,
-            path: path.to_owned(),
-            owner,
-            dir: None,
-            lock: None,
+        let dir = match root.dir(path) {
+            Ok(dir) => Some(dir),
+            Err(FsError::Missing { .. }) => None,
+            Err(source) => return Err(failed(path, source)),
         };
-        match tree.dir(path) {
-            Err(FsError::Missing { .. }) => {}
-            Err(source) => return Err(state.failed(source)),
-            Ok(dir) => state.dir = Some(dir),
-        }
-        Ok(state)
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+            ownership,
+            dir,
+        })
     }
 
-    fn hold(&mut self, dir: Rc<Dir>) -> Result<(), Error> {
-        let lock = dir.lock().map_err(|source| self.failed(source))?;
-        self.lock = Some(lock.ok_or_else(|| Error::StateBusy {
-            path: self.path.clone(),
-        })?);
-        self.dir = Some(dir);
-        Ok(())
-    }
-
-    fn failed(&self, source: FsError) -> Error {
-        Error::State {
-            path: self.path.clone(),
-            source,
-        }
+    /// Locks the directory against other starts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StateBusy`] if another start holds the lock.
+    pub(crate) fn lock(self) -> Result<LockedStateDir<'r>, Error> {
+        let lock = match &self.dir {
+            Some(dir) => Some(lock(dir, &self.path)?),
+            None => None,
+        };
+        Ok(LockedStateDir { state: self, lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory, once it exists.
-    pub(crate) fn dir(&self) -> Option<&Rc<Dir>> {
-        self.dir.as_ref()
-    }
-
-    /// What an earlier start left. `manifest_path` is where this start looks for the manifest.
+    /// Reads the record that an earlier start of this user left. `manifest` is the path where
+    /// this start looks for the manifest: relative sources are beside it.
     ///
     /// # Errors
-    /// A seal that is there but cannot be believed: it never makes this a first start.
-    pub(crate) fn recorded(&self, manifest_path: &Path) -> Result<Recorded, Error> {
-        self.recorded_by(Some(self.owner.uid), manifest_path)
+    ///
+    /// [`Error::Seal`] if there is a seal that is not valid: it never makes this a first start.
+    pub(crate) fn recorded(&self, manifest: &Path) -> Result<Recorded, Error> {
+        self.recorded_by(Some(self.ownership.uid), manifest)
     }
 
-    /// What an earlier start left, of whatever uid: for somebody who only looks, and may be another.
+    /// Reads the record that an earlier start of any user left, for a report by another user.
     ///
     /// # Errors
+    ///
     /// As [`Self::recorded`].
-    pub(crate) fn recorded_by_anybody(&self, manifest_path: &Path) -> Result<Recorded, Error> {
-        self.recorded_by(None, manifest_path)
+    pub(crate) fn recorded_by_any_user(&self, manifest: &Path) -> Result<Recorded, Error> {
+        self.recorded_by(None, manifest)
     }
 
-    fn recorded_by(&self, sealer: Option<u32>, manifest_path: &Path) -> Result<Recorded, Error> {
-        let Some(dir) = self.dir() else {
+    fn recorded_by(&self, sealer: Option<u32>, manifest: &Path) -> Result<Recorded, Error> {
+        let Some(dir) = &self.dir else {
             return Ok(Recorded::Nothing);
         };
-        let unbelievable = |why: String| Error::Seal {
-            path: self.path.join(SEAL),
-            why,
-        };
-        if let Some(metadata) = dir
+        let found = dir
             .look(OsStr::new(SEAL))
-            .map_err(|source| self.failed(source))?
-        {
-            let Ownership { uid, mode, .. } = metadata.ownership;
-            if metadata.kind != FileKind::File {
-                return Err(unbelievable(format!("it is a {}", metadata.kind.name())));
-            }
-            let sealer_unknown = sealer.is_none();
-            let sealer = sealer.unwrap_or(uid);
-            if uid != sealer || mode & 0o022 != 0 {
-                return Err(unbelievable(format!(
-                    "it belongs to uid {uid} with mode {mode:04o}, not to uid {sealer} alone"
-                )));
-            }
-            if sealer == 0
-                && let Some(error) = dir.unsafe_ancestor(0, |_| false)
-            {
-                return Err(unbelievable(error.to_string()));
-            }
-            let bytes = dir
-                .read(OsStr::new(SEAL), MAX_BYTES)
-                .map_err(|source| match source {
-                    FsError::Io { .. } => self.failed(source),
-                    source => unbelievable(source.to_string()),
-                })?;
-            let seal = Seal::decode(&bytes.unwrap_or_default(), manifest_path)
-                .map_err(|error| unbelievable(error.to_string()))?;
-            let installer = seal.identities.installer;
-            if installer != uid && sealer_unknown {
-                return Err(unbelievable(format!(
-                    "it belongs to uid {uid}, and says that uid {installer} sealed it"
-                )));
-            }
-            return Ok(Recorded::Seal(Box::new(seal)));
-        }
-        match dir.read(OsStr::new(JOURNAL), MAX_BYTES) {
-            Ok(None) => Ok(Recorded::Nothing),
-            Ok(Some(bytes)) => {
-                let journal: Option<Journal> = serde_json::from_slice(&bytes).ok();
-                let journal = journal.filter(|journal| journal.version == 1);
-                let digest = journal.and_then(|journal| journal.digest.parse().ok());
-                Ok(Recorded::Journal(Interrupted { digest }))
-            }
-            Err(FsError::NotFile { .. } | FsError::TooLarge { .. }) => {
-                Ok(Recorded::Journal(Interrupted { digest: None }))
-            }
-            Err(source) => Err(self.failed(source)),
+            .map_err(|error| self.failed(error))?;
+        match found {
+            Some(metadata) => self.seal(dir, &metadata, sealer, manifest),
+            None => self.journal(dir),
         }
     }
 
-    /// Why nothing can be kept here, if so. Looks only.
-    pub(crate) fn obstacle(&self) -> Option<Error> {
-        let (dir, path) = match self.tree.nearest(&self.path) {
-            Ok(found) => found,
-            Err(source) => return Some(self.failed(source)),
+    fn seal(
+        &self,
+        dir: &Dir,
+        metadata: &Metadata,
+        sealer: Option<u32>,
+        manifest: &Path,
+    ) -> Result<Recorded, Error> {
+        let Ownership { uid, mode, .. } = metadata.ownership;
+        if metadata.kind != FileKind::File {
+            return Err(self.invalid(format!("it is a {}", metadata.kind)));
+        }
+        let expected = sealer.unwrap_or(uid);
+        if uid != expected || mode & 0o022 != 0 {
+            return Err(self.invalid(format!(
+                "it is owned by uid {uid} with mode {mode:04o}, and must belong to uid {expected} and be writable by no one else"
+            )));
+        }
+        if expected == 0
+            && let Some(error) = dir.unsafe_ancestor(0, |_| false)
+        {
+            return Err(self.invalid(error.to_string()));
+        }
+        let read = dir.read(OsStr::new(SEAL), MAX_BYTES);
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(self.invalid("it was removed while it was being read".into())),
+            Err(error @ FsError::Io { .. }) => return Err(self.failed(error)),
+            Err(error) => return Err(self.invalid(error.to_string())),
         };
-        if self.owner.uid == 0 {
-            // What belongs to root is closed to others when the journal is written: engines mount a tmpfs with mode 1777.
-            let ours = |here: &Path| {
+        let seal =
+            Seal::decode(&bytes, manifest).map_err(|error| self.invalid(error.to_string()))?;
+        let installer = seal.identities.installer;
+        if sealer.is_none() && installer != uid {
+            return Err(self.invalid(format!(
+                "it is owned by uid {uid}, and records uid {installer} as the one that sealed"
+            )));
+        }
+        Ok(Recorded::Seal(Box::new(seal)))
+    }
+
+    fn journal(&self, dir: &Dir) -> Result<Recorded, Error> {
+        let digest = match dir.read(OsStr::new(JOURNAL), MAX_BYTES) {
+            Ok(None) => return Ok(Recorded::Nothing),
+            Ok(Some(bytes)) => journal::decode(&bytes),
+            Err(FsError::NotFile { .. } | FsError::TooLarge { .. }) => None,
+            Err(error) => return Err(self.failed(error)),
+        };
+        Ok(Recorded::Journal(Interrupted {
+            state_dir: self.path.clone(),
+            digest,
+        }))
+    }
+
+    /// Returns the reason why nothing can be recorded here, if there is one.
+    pub(crate) fn obstacle(&self) -> Option<Error> {
+        let (dir, path) = match self.root.nearest(&self.path) {
+            Ok(found) => found,
+            Err(error) => return Some(self.failed(error)),
+        };
+        if self.ownership.uid == 0 {
+            // A directory of root's is closed when the journal is written: engines mount a tmpfs
+            // with mode 1777.
+            let is_closed_later = |here: &Path| {
                 path == self.path && here == dir.path() && dir.metadata().ownership.uid == 0
             };
-            if let Some(source) = dir.unsafe_ancestor(0, ours) {
-                return Some(self.failed(source));
+            if let Some(error) = dir.unsafe_ancestor(0, is_closed_later) {
+                return Some(self.failed(error));
             }
         }
-        dir.check_writable().err().map(|source| self.failed(source))
+        dir.check_writable().err().map(|error| self.failed(error))
     }
 
-    /// Whether it is (or is going to be) in memory, and gone when the container stops.
+    /// Reports whether the directory is, or will be, on a tmpfs: then the seal is lost when the
+    /// container stops.
     pub(crate) fn is_volatile(&self) -> bool {
-        self.tree
+        self.root
             .nearest(&self.path)
             .is_ok_and(|(dir, _)| dir.is_volatile())
     }
 
-    /// Records that a first start of the configuration `digest` begins. Makes the directory if there is none.
+    fn failed(&self, source: FsError) -> Error {
+        failed(&self.path, source)
+    }
+
+    fn invalid(&self, why: String) -> Error {
+        Error::Seal {
+            path: self.path.join(SEAL),
+            why,
+        }
+    }
+}
+
+impl<'r> LockedStateDir<'r> {
+    /// The directory, to look at.
+    pub(crate) fn as_state_dir(&self) -> &StateDir<'r> {
+        &self.state
+    }
+
+    /// Begins the first start of an admitted configuration: makes the directory if there is none,
+    /// and writes the journal.
     ///
     /// # Errors
-    /// That this cannot be written, or that another sealinit came first.
-    pub(crate) fn write_journal(&mut self, digest: Digest) -> Result<(), Error> {
-        if self.dir.is_none() {
-            self.tree
-                .make_dir(&self.path, DIRECTORY_MODE)
-                .map_err(|source| self.failed(source))?;
-            let dir = self
-                .tree
-                .dir(&self.path)
-                .map_err(|source| self.failed(source))?;
-            self.hold(dir)?;
-        }
-        let Some(dir) = &self.dir else { return Ok(()) };
+    ///
+    /// [`Error::State`] if this cannot be written, [`Error::StateBusy`] if another start was
+    /// faster.
+    pub(crate) fn begin(self, admitted: Admitted) -> Result<Attempt, Error> {
+        let Self { state, lock: held } = self;
+        let (dir, held) = match (state.dir.clone(), held) {
+            (Some(dir), Some(held)) => (dir, held),
+            _ => {
+                let made = state.root.make_dir(&state.path, DIRECTORY_MODE);
+                let dir = made.and_then(|()| state.root.dir(&state.path));
+                let dir = dir.map_err(|error| state.failed(error))?;
+                let held = lock(&dir, &state.path)?;
+                (dir, held)
+            }
+        };
         let found = dir.metadata().ownership;
-        if found.uid == self.owner.uid && found.mode != DIRECTORY_MODE {
+        if found.uid == state.ownership.uid && found.mode != DIRECTORY_MODE {
             let wanted = Ownership {
                 mode: DIRECTORY_MODE,
                 ..found
             };
             dir.set_ownership(wanted)
-                .map_err(|source| self.failed(source))?;
+                .map_err(|error| state.failed(error))?;
         }
-        let journal = Journal {
-            version: 1,
-            digest: digest.to_string(),
+        let attempt = Attempt {
+            path: state.path,
+            ownership: state.ownership,
+            dir,
+            _lock: held,
+            candidate: admitted.into_candidate(),
         };
-        // A struct of a number and a string has a JSON form.
-        let bytes = serde_json::to_vec(&journal).unwrap_or_default();
-        self.put(JOURNAL, &bytes)
+        let bytes = journal::encode(attempt.candidate.digest)
+            .map_err(|error| Error::internal("the journal has no JSON form", &error))?;
+        attempt.put(JOURNAL, &bytes)?;
+        Ok(attempt)
     }
 
-    /// Writes the seal, and with it commits the first start.
+    /// Removes a journal that a first start left beside its seal.
+    pub(crate) fn remove_journal(&self) {
+        if let Some(dir) = &self.state.dir {
+            remove_journal(dir);
+        }
+    }
+}
+
+impl Attempt {
+    /// The plan to install.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.candidate.plan
+    }
+
+    /// Writes the seal, and with it ends the first start.
     ///
     /// # Errors
-    /// That it cannot be written; then there is none. (Or one that is whole and may not survive a power cut, which is a first start's.)
-    pub(crate) fn write_seal(&self, seal: &Seal) -> Result<(), Error> {
+    ///
+    /// [`Error::State`] if the seal cannot be written. There is none then, or one that is whole
+    /// and may not survive a power cut, after which the next start is a first start.
+    pub(crate) fn commit(self, _: Tested) -> Result<(Plan, Sealed), Error> {
+        let seal = Seal::of(&self.candidate);
         let bytes = seal.encode().map_err(|error| Error::Seal {
             path: self.path.join(SEAL),
             why: error.to_string(),
         })?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(self.failed(FsError::TooLarge {
-                path: self.path.join(SEAL),
+            let path = self.path.join(SEAL);
+            let source = FsError::TooLarge {
+                path,
                 limit: MAX_BYTES,
-            }));
+            };
+            return Err(failed(&self.path, source));
         }
-        self.put(SEAL, &bytes)
-    }
-
-    /// Removes the journal beside a seal. One that stays does no harm: where there is a seal, nobody reads it.
-    pub(crate) fn remove_journal(&self) {
-        if let Some(dir) = &self.dir
-            && let Ok(Some(_)) = dir.look(OsStr::new(JOURNAL))
-        {
-            let _ = dir
-                .remove_all(OsStr::new(JOURNAL))
-                .and_then(|()| dir.sync());
-        }
+        self.put(SEAL, &bytes)?;
+        remove_journal(&self.dir);
+        Ok((self.candidate.plan, Sealed::committed()))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let Some(dir) = &self.dir else { return Ok(()) };
         let temporary = OsString::from(format!("{name}.new"));
         let path = self.path.join(name);
-        dir.install_file(OsStr::new(name), &temporary, self.owner, |file| {
-            write_and_reread(file, &path, bytes)
-        })
-        .and_then(|()| dir.sync())
-        .map_err(|source| self.failed(source))
+        self.dir
+            .install_file(OsStr::new(name), &temporary, self.ownership, |file| {
+                write_and_reread(file, &path, bytes)
+            })
+            .and_then(|()| self.dir.sync())
+            .map_err(|error| failed(&self.path, error))
+    }
+}
+
+fn failed(path: &Path, source: FsError) -> Error {
+    Error::State {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Takes the advisory lock on the state directory at `path`.
+fn lock(dir: &Dir, path: &Path) -> Result<File, Error> {
+    let lock = dir.lock().map_err(|error| failed(path, error))?;
+    lock.ok_or_else(|| Error::StateBusy {
+        path: path.to_owned(),
+    })
+}
+
+/// Removes the journal beside a seal. One that cannot be removed does no harm: it is not read
+/// where there is a seal.
+fn remove_journal(dir: &Dir) {
+    let name = OsStr::new(JOURNAL);
+    if let Ok(Some(_)) = dir.look(name)
+        && let Err(error) = dir.remove_all(name).and_then(|()| dir.sync())
+    {
+        tracing::debug!("the journal stays beside the seal: {error}");
     }
 }

@@ -14,6 +14,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::accounts::Identities;
+use crate::decide::first_start::Candidate;
 use crate::digest::{Digest, FileDigest};
 use crate::error::Error;
 use crate::escape::escaped;
@@ -170,6 +171,18 @@ impl Bytes {
 }
 
 impl Seal {
+    /// The seal of a configuration that was installed, made by this program at this moment.
+    pub(crate) fn of(candidate: &Candidate) -> Self {
+        Self {
+            manifest: candidate.manifest.clone(),
+            inventory: candidate.sources.clone(),
+            identities: candidate.identities.clone(),
+            arguments: candidate.arguments.clone(),
+            made: Made::now(),
+            digest: candidate.digest,
+        }
+    }
+
     /// The seal as the bytes of its file.
     ///
     /// # Errors

@@ -1,0 +1,88 @@
+//! Decides whether a first start may install its configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::accounts::Identities;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::plan::Plan;
+use crate::plan::sources::SourceTable;
+
+/// A configuration that could be installed: resolved and planned, with everything that its seal
+/// records.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) manifest: Manifest,
+    pub(crate) sources: SourceTable,
+    pub(crate) identities: Identities,
+    /// The command after `--`; empty for none.
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) plan: Plan,
+    pub(crate) digest: Digest,
+}
+
+/// A first start that did not reach its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interrupted {
+    /// The state directory that has its journal.
+    pub(crate) state_dir: PathBuf,
+    /// The digest of its configuration; `None` if the journal cannot be read.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Interrupted {
+    /// Returns an error if it was not of the configuration `digest`.
+    fn conflict(&self, digest: Digest) -> Option<Error> {
+        let found = self
+            .digest
+            .map_or_else(|| "unreadable".into(), |digest| digest.to_string());
+        (self.digest != Some(digest)).then(|| Error::Interrupted {
+            path: self.state_dir.clone(),
+            expected: digest,
+            found,
+        })
+    }
+}
+
+/// Proof that a candidate may be installed.
+#[derive(Debug)]
+pub(crate) struct Admitted(Candidate);
+
+impl Admitted {
+    /// The configuration that may be installed.
+    pub(crate) fn into_candidate(self) -> Candidate {
+        self.0
+    }
+}
+
+/// Admits `candidate` to be installed.
+///
+/// # Errors
+///
+/// [`Error::Pin`] or [`Error::Interrupted`] alone, if it is not the configuration that was meant;
+/// otherwise all `problems`.
+pub(crate) fn admit(
+    candidate: Candidate,
+    problems: Vec<Error>,
+    pin: Option<Digest>,
+    interrupted: Option<&Interrupted>,
+) -> Result<Admitted, Vec<Error>> {
+    match refusal(candidate.digest, problems, pin, interrupted) {
+        errors if errors.is_empty() => Ok(Admitted(candidate)),
+        errors => Err(errors),
+    }
+}
+
+/// The reasons to refuse the first start of the configuration `digest`.
+pub(crate) fn refusal(
+    digest: Digest,
+    problems: Vec<Error>,
+    pin: Option<Digest>,
+    interrupted: Option<&Interrupted>,
+) -> Vec<Error> {
+    let not_meant = Error::not_pinned(pin, digest)
+        .or_else(|| interrupted.and_then(|interrupted| interrupted.conflict(digest)));
+    not_meant.map_or(problems, Vec::from)
+}

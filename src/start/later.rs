@@ -1,0 +1,108 @@
+//! Assesses a later start: reads what its decision needs, and decides. Nothing is written.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use crate::accounts::Caller;
+use crate::decide::later_start::{self, Action, Circumstances, MountedManifest};
+use crate::drift::Drift;
+use crate::error::Error;
+use crate::fs::root::Root;
+use crate::manifest;
+use crate::plan::Plan;
+use crate::preflight;
+use crate::start::request::Request;
+use crate::state::seal::Seal;
+use crate::verify::compare::Comparison;
+
+/// The outcome of an assessment.
+#[derive(Debug)]
+pub(crate) struct Assessment {
+    /// The manifest that is mounted now; `None` if the start is refused before it is looked at.
+    pub(crate) manifest: Option<MountedManifest>,
+    /// What is done, or every reason for which the start is refused.
+    pub(crate) action: Result<Action, Vec<Error>>,
+}
+
+/// A seal and its plan, to be assessed for a request.
+#[derive(Debug)]
+pub(crate) struct LaterStart<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) caller: &'a Caller,
+    pub(crate) seal: &'a Seal,
+    pub(crate) plan: &'a Plan,
+    pub(crate) request: &'a Request,
+}
+
+impl LaterStart<'_> {
+    /// Assesses the start. `compare` reads the disk, which is done only if nothing else refuses
+    /// the start.
+    pub(crate) fn assess(&self, compare: impl FnOnce() -> Comparison) -> Assessment {
+        let Self {
+            caller,
+            seal,
+            plan,
+            request,
+            ..
+        } = self;
+        let manifest = mounted_manifest(&request.manifest, seal);
+        let mut obstacles = seal.identities.service.unreachable(caller);
+        obstacles.extend(preflight::later_start(plan, caller));
+        let circumstances = Circumstances {
+            digest: seal.digest,
+            pin: request.pin,
+            caller: caller.uid,
+            obstacles,
+            manifest: manifest.clone(),
+        };
+        if let Err(errors) = later_start::admit(plan, circumstances) {
+            return Assessment {
+                manifest: None,
+                action: Err(errors),
+            };
+        }
+        Assessment {
+            manifest: Some(manifest),
+            action: self.action(compare()),
+        }
+    }
+
+    fn action(&self, comparison: Comparison) -> Result<Action, Vec<Error>> {
+        let Self { plan, request, .. } = self;
+        let mut drifts: Vec<Drift> = self.command_drift().into_iter().collect();
+        drifts.extend(comparison.complete()?);
+        let pinned = request.pin.is_some();
+        let action = later_start::decide(plan.on_drift, plan.lock, pinned, drifts)?;
+        if let Action::Restore(drifts) = &action {
+            let obstacles = preflight::restore(self.root, plan, drifts, self.caller);
+            later_start::restorable(plan, drifts, obstacles)?;
+        }
+        Ok(action)
+    }
+
+    /// Another command after `--` than the sealed one is drift; none means the sealed one.
+    fn command_drift(&self) -> Option<Drift> {
+        let given = &self.request.command;
+        let sealed = &self.plan.service.command;
+        let same = given.is_empty() || *given == self.seal.arguments || given == sealed;
+        (!same).then(|| Drift::Command {
+            expected: words(sealed),
+            found: words(given),
+        })
+    }
+}
+
+/// A command as it is printed.
+fn words(command: &[OsString]) -> String {
+    let joined = command.join(OsStr::new(" "));
+    joined.to_string_lossy().escape_debug().to_string()
+}
+
+/// Compares the manifest at `path` with the sealed one.
+fn mounted_manifest(path: &Path, seal: &Seal) -> MountedManifest {
+    match manifest::read(path) {
+        Ok(bytes) if bytes == seal.manifest.text().as_bytes() => MountedManifest::Sealed,
+        Err(Error::ManifestRead { source, .. }) if source.is_missing() => MountedManifest::Gone,
+        _ => MountedManifest::Changed(path.to_owned()),
+    }
+}

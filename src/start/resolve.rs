@@ -1,0 +1,165 @@
+//! Resolves a request: manifest, sources, accounts, plan, and everything that would keep it from
+//! being installed. Nothing is written.
+
+use std::path::PathBuf;
+
+use crate::accounts::{Accounts, Caller, Identities};
+use crate::decide::first_start::Candidate;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::fs::root::Root;
+use crate::manifest::Manifest;
+use crate::plan::Plan;
+use crate::plan::configuration::Configuration;
+use crate::plan::sources::{ContentCache, SourceScope, SourceTable};
+use crate::preflight;
+use crate::start::request::Request;
+use crate::state::StateDir;
+
+/// Where the container that a request is about is seen from.
+#[derive(Debug)]
+pub(crate) enum View<'a> {
+    /// From inside: this process would start it.
+    Inside { caller: &'a Caller },
+    /// From outside, below its root directory: root starts it, with these mounts.
+    Outside {
+        caller: &'a Caller,
+        mount_points: Vec<PathBuf>,
+    },
+}
+
+impl View<'_> {
+    fn caller(&self) -> &Caller {
+        match self {
+            Self::Inside { caller } | Self::Outside { caller, .. } => caller,
+        }
+    }
+
+    /// Absolute sources are paths of the container, which may be mounts that are not seen from
+    /// outside.
+    fn source_scope(&self) -> SourceScope {
+        match self {
+            Self::Inside { .. } => SourceScope::All,
+            Self::Outside { .. } => SourceScope::BesideManifest,
+        }
+    }
+}
+
+/// A request as far as it could be resolved, and all problems.
+#[derive(Debug, Default)]
+pub(crate) struct Resolution {
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) sources: Option<SourceTable>,
+    pub(crate) identities: Option<Identities>,
+    /// `None` if the manifest is not valid or the service's user is unknown.
+    pub(crate) plan: Option<Plan>,
+    /// `None` unless every source could be read.
+    pub(crate) digest: Option<Digest>,
+    /// Small contents, as they were when they were hashed.
+    pub(crate) cache: ContentCache,
+    pub(crate) problems: Vec<Error>,
+}
+
+/// Resolves `request` for the container below `root`.
+pub(crate) fn resolve(
+    request: &Request,
+    root: &Root,
+    state: Option<&StateDir<'_>>,
+    view: &View<'_>,
+) -> Resolution {
+    let mut resolution = Resolution::default();
+    resolution.read(request, view.source_scope());
+    resolution.identify(root, view.caller());
+    resolution.plan(request);
+    let problems = match (&resolution.plan, state, view) {
+        (Some(plan), Some(state), View::Inside { caller }) => {
+            preflight::first_start(root, plan, state, caller, &request.manifest)
+        }
+        (Some(plan), Some(state), View::Outside { mount_points, .. }) => {
+            preflight::first_start_elsewhere(root, plan, state, mount_points.clone())
+        }
+        (None, Some(state), _) => state.obstacle().into_iter().collect(),
+        (_, None, _) => Vec::new(),
+    };
+    resolution.problems.extend(problems);
+    resolution
+}
+
+impl Resolution {
+    fn read(&mut self, request: &Request, scope: SourceScope) {
+        match Configuration::load(&request.manifest, scope) {
+            Ok(configuration) => {
+                let Configuration {
+                    manifest,
+                    inventory,
+                    held,
+                    unread,
+                } = configuration;
+                self.digest = unread.is_empty().then(|| inventory.digest(manifest.text()));
+                self.manifest = Some(manifest);
+                self.sources = Some(inventory);
+                self.cache = held;
+                self.problems.extend(unread);
+            }
+            Err(errors) => self.problems.extend(errors),
+        }
+    }
+
+    fn identify(&mut self, root: &Root, caller: &Caller) {
+        let Some(manifest) = &self.manifest else {
+            return;
+        };
+        match Accounts::load(root) {
+            Ok(accounts) => {
+                let (identities, unknown) = Identities::draft(manifest, &accounts, caller);
+                self.identities = identities;
+                self.problems.extend(unknown);
+            }
+            Err(error) => self.problems.push(error),
+        }
+    }
+
+    fn plan(&mut self, request: &Request) {
+        if let (Some(manifest), Some(sources), Some(identities)) =
+            (&self.manifest, &self.sources, &self.identities)
+        {
+            let (plan, contradictions) =
+                Plan::draft(manifest, sources, identities, &request.command);
+            self.plan = plan;
+            self.problems.extend(contradictions);
+        }
+    }
+
+    /// The configuration as a whole, with the problems that would keep it from being installed.
+    ///
+    /// # Errors
+    ///
+    /// All problems, if they keep the configuration from being known.
+    pub(crate) fn candidate(
+        self,
+        request: &Request,
+    ) -> Result<(Candidate, ContentCache, Vec<Error>), Vec<Error>> {
+        let Self {
+            manifest: Some(manifest),
+            sources: Some(sources),
+            identities: Some(identities),
+            plan: Some(plan),
+            digest: Some(digest),
+            cache,
+            problems,
+        } = self
+        else {
+            return Err(self.problems);
+        };
+        let arguments = request.command.clone();
+        let candidate = Candidate {
+            manifest,
+            sources,
+            identities,
+            arguments,
+            plan,
+            digest,
+        };
+        Ok((candidate, cache, problems))
+    }
+}
