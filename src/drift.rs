@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::escape::escaped;
-use crate::fs::dir::FileKind;
+use crate::fs::metadata::FileKind;
 
 /// One difference between the disk and the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::drift::Drift;
 use crate::escape::escaped;
-use crate::fs::dir::FsError;
+use crate::fs::error::FsError;
 use crate::fs::source::SourceError;
 use crate::json::Problem;
 use crate::sys::signal::Signal;

@@ -28,7 +28,6 @@ mod fs; // the file system below a root, without races
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing; // entry points for tests/fuzz
-mod hex; // bytes as hexadecimal
 mod install; // puts a plan on disk
 mod json; // strict JSON, all problems at once
 mod manifest; // the native format

@@ -2,6 +2,7 @@
 //!
 //! Never decides what is hashed; that is the [inventory](crate::plan::sources)'s.
 
+pub(crate) mod pin;
 pub(crate) mod pool;
 
 use std::fmt;
@@ -9,8 +10,6 @@ use std::io::{self, Read};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
-
-use crate::hex;
 
 /// Bytes read at a time: large enough to hash at full speed, small enough to stay in the cache.
 const CHUNK: usize = 64 * 1024;
@@ -61,13 +60,15 @@ impl Digest {
     /// Parses 64 hexadecimal digits, without the `sha256:` before them.
     #[must_use]
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
-        hex::decode(hex)?.try_into().ok().map(Self)
+        let mut bytes = [0; 32];
+        let decoded = base16ct::mixed::decode(hex, &mut bytes).ok()?.len();
+        (decoded == bytes.len()).then_some(Self(bytes))
     }
 
     /// The value as 64 lower-case hexadecimal digits.
     #[must_use]
     pub(crate) fn hex(&self) -> String {
-        hex::encode(&self.0)
+        base16ct::lower::encode_string(&self.0)
     }
 }
 

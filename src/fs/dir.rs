@@ -1,240 +1,37 @@
-//! A directory held by its descriptor: all that happens in it happens through that, as its owner, and follows no symbolic link.
+//! A directory held by its descriptor.
 //!
-//! Never takes a path: who wants to get to a directory asks the [`tree`](crate::fs::root). A later swap of a name leads nowhere.
+//! Everything that happens in it happens through that descriptor, as the directory's owner, and
+//! follows no symbolic link: a later swap of a name on the way leads nowhere. Paths lead here
+//! through a [`Root`](crate::fs::root::Root).
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::dir::OwningIter;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, syncfs, unlinkat};
 
-use crate::escape::escaped;
+use crate::fs::error::FsError;
 use crate::fs::impersonate::Impersonation;
+use crate::fs::metadata::{FileKind, Metadata, Ownership};
 use crate::fs::source;
-use crate::sys;
-
-/// Links in one path, as in the kernel (`path_resolution(7)`).
-pub(crate) const MAX_LINKS: usize = 40;
-
-/// What went wrong in the tree.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FsError {
-    /// A directory on the way does not exist.
-    #[error(
-        "the directory {} does not exist; create it in the image",
-        escaped(path)
-    )]
-    Missing {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Something on the way is no directory.
-    #[error("{} is a {kind} and not a directory; remove it", escaped(path))]
-    NotDirectory {
-        /// What is in the way.
-        path: PathBuf,
-        /// What it is.
-        kind: FileKind,
-    },
-    /// A directory on the way lets others replace what is below it.
-    #[error(
-        "{} is owned by uid {uid} with mode {mode:04o}, so not only root could replace what is below it; chown it to root and take away write permission of group and others, or declare it in \"directories\"",
-        escaped(path)
-    )]
-    UnsafeDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A symbolic link on the way could have been put there by somebody else.
-    #[error(
-        "{} is a symbolic link that not only root could have put there; remove it or name its target",
-        escaped(path)
-    )]
-    UnsafeLink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// Too many symbolic links.
-    #[error(
-        "{} leads through more than {MAX_LINKS} symbolic links; remove the loop",
-        escaped(path)
-    )]
-    Loop {
-        /// The path that was looked up.
-        path: PathBuf,
-    },
-    /// Something is not what it must be.
-    #[error("{} is a {kind} and not a regular file; remove it", escaped(path))]
-    NotFile {
-        /// The path.
-        path: PathBuf,
-        /// What it is.
-        kind: FileKind,
-    },
-    /// A tree that is deeper than any of good faith.
-    #[error(
-        "{} is more than {MAX_DEPTH} directories deep; remove it",
-        escaped(path)
-    )]
-    TooDeep {
-        /// The path.
-        path: PathBuf,
-    },
-    /// More than we are ready to read.
-    #[error("{} is larger than {limit} bytes; shorten it", escaped(path))]
-    TooLarge {
-        /// The path.
-        path: PathBuf,
-        /// Bytes.
-        limit: u64,
-    },
-    /// A system call failed.
-    #[error("{act} {}: {source}{}", escaped(path), remedy(source))]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
-
-/// What helps against the errors that an operator can do something about.
-fn remedy(error: &io::Error) -> &'static str {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::ReadOnlyFilesystem => "; mount a volume or tmpfs there",
-        Kind::StorageFull | Kind::QuotaExceeded => "; make room",
-        Kind::PermissionDenied => "; check owner and mode, or the capabilities that were dropped",
-        Kind::ResourceBusy => {
-            "; it is a mount point: mount the file elsewhere and name it as source"
-        }
-        _ => "",
-    }
-}
-
-impl FsError {
-    /// Whether a system call failed for this reason.
-    pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == kind)
-    }
-
-    pub(crate) fn io(act: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            act,
-            path: path.to_owned(),
-            source: source.into(),
-        }
-    }
-}
-
-/// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    File,
-    Directory,
-    Link,
-    Fifo,
-    Socket,
-    Device,
-}
-
-impl FileKind {
-    /// One word, as it stands in messages and as the value of the attribute `type`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Directory => "directory",
-            Self::Link => "symlink",
-            Self::Fifo => "FIFO",
-            Self::Socket => "socket",
-            Self::Device => "device",
-        }
-    }
-}
-
-impl std::fmt::Display for FileKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Owner, group and permissions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ownership {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Twelve bits: permissions, set-id and sticky.
-    pub(crate) mode: u32,
-}
-
-/// What stat(2) tells of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Metadata {
-    pub(crate) kind: FileKind,
-    pub(crate) ownership: Ownership,
-    pub(crate) size: u64,
-    pub(crate) links: u64,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
-
-impl From<FileStat> for Metadata {
-    fn from(stat: FileStat) -> Self {
-        let kind = match stat.st_mode & nix::libc::S_IFMT {
-            nix::libc::S_IFDIR => FileKind::Directory,
-            nix::libc::S_IFLNK => FileKind::Link,
-            nix::libc::S_IFIFO => FileKind::Fifo,
-            nix::libc::S_IFSOCK => FileKind::Socket,
-            nix::libc::S_IFREG => FileKind::File,
-            _ => FileKind::Device,
-        };
-        let ownership = Ownership {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-        };
-        // The widths of these fields differ between architectures, and a size is never negative.
-        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
-        Self {
-            kind,
-            ownership,
-            size: stat.st_size as u64,
-            links: stat.st_nlink as u64,
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-        }
-    }
-}
 
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
-    /// Where it really is, links resolved.
+    /// Its real path, links resolved.
     path: PathBuf,
     metadata: Metadata,
     parent: Option<Rc<Dir>>,
 }
-
-/// How often a leftover of ours is removed before a file is created; more often means that somebody else is at work.
-const CREATE_ATTEMPTS: usize = 2;
-
-/// How deep a tree may be that is removed or given away. Each level is an open directory, and who makes a deeper one means harm.
-const MAX_DEPTH: usize = 200;
 
 impl Dir {
     /// Opens the root of a tree, which is `/` in it wherever it is.
@@ -251,17 +48,17 @@ impl Dir {
         })
     }
 
-    /// The directory that it was opened from; none for the root.
+    /// Returns the directory that this one was opened from; none for the root.
     pub(crate) fn parent(&self) -> Option<&Rc<Self>> {
         self.parent.as_ref()
     }
 
-    /// Where the symbolic link `name` leads.
+    /// Returns the target of the symbolic link `name`.
     pub(crate) fn read_link(&self, name: &OsStr) -> Result<OsString, FsError> {
         readlinkat(&self.fd, name).map_err(self.failed("cannot read the link", name))
     }
 
-    /// Where it really is, links resolved.
+    /// Returns its real path, links resolved.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -270,23 +67,30 @@ impl Dir {
         &self.metadata
     }
 
-    /// What happens in a directory happens as its owner.
-    fn act(&self) -> Option<Impersonation> {
+    /// Returns the descriptor, which is open with `O_PATH`.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Acts as the owner of this directory until the result is dropped.
+    pub(crate) fn act(&self) -> Option<Impersonation> {
         Impersonation::owner(self.metadata.ownership.uid, self.metadata.ownership.gid)
     }
 
+    /// Returns what makes an error of the errno of `act` on `name`.
     pub(crate) fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> FsError {
         let path = self.path.join(name);
         move |errno| FsError::io(act, &path, errno)
     }
 
-    /// This directory and those above it, up to the root.
+    /// Returns this directory and those above it, up to the root.
     pub(crate) fn ancestry(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |dir| dir.parent.as_deref())
     }
 
-    /// The first directory from here to the root that others than `trusted` could change, unless `exempt` says that it is
-    /// going to be taken over.
+    /// Returns an error for the first directory from here to the root that users other than root
+    /// and `installer` can change. Directories for which `exempt` returns true are not considered:
+    /// they are going to be taken over.
     pub(crate) fn unsafe_ancestor(
         &self,
         installer: u32,
@@ -294,7 +98,7 @@ impl Dir {
     ) -> Option<FsError> {
         let found = self
             .ancestry()
-            .find(|dir| !is_safe(&dir.metadata.ownership, installer) && !exempt(&dir.path))?;
+            .find(|dir| !dir.metadata.ownership.is_safe(installer) && !exempt(&dir.path))?;
         let Ownership { uid, mode, .. } = found.metadata.ownership;
         Some(FsError::UnsafeDirectory {
             path: found.path.clone(),
@@ -303,9 +107,14 @@ impl Dir {
         })
     }
 
-    /// What is at `name`, links not followed; `None` for nothing.
+    /// Returns the metadata of `name`, links not followed; `None` if there is nothing.
     pub(crate) fn look(&self, name: &OsStr) -> Result<Option<Metadata>, FsError> {
         let _acting = self.act();
+        self.look_as_is(name)
+    }
+
+    /// Does what [`Self::look`] does, for a caller that acts as the owner already.
+    pub(crate) fn look_as_is(&self, name: &OsStr) -> Result<Option<Metadata>, FsError> {
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat.into())),
             Err(Errno::ENOENT) => Ok(None),
@@ -313,7 +122,8 @@ impl Dir {
         }
     }
 
-    fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
+    /// Opens `name`, which is not followed if it is a symbolic link.
+    pub(crate) fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
         let _acting = self.act();
         retry(|| {
             openat(
@@ -325,14 +135,18 @@ impl Dir {
         })
     }
 
-    /// Opens the regular file `name` for reading; `None` for nothing there.
+    /// Opens the regular file `name` for reading; `None` if there is nothing.
     ///
     /// # Errors
-    /// That it is anything else, or what open(2) says.
+    /// [`FsError::NotFile`] if it is not a regular file, [`FsError::Io`] with the error of open(2).
     pub(crate) fn open_file(&self, name: &OsStr) -> Result<Option<(File, Metadata)>, FsError> {
-        // O_NONBLOCK: a FIFO must not make us wait. O_NOCTTY: a terminal must not become ours.
+        // O_NONBLOCK: opening a FIFO must not wait. O_NOCTTY: a terminal must not become the
+        // controlling one.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let path = || self.path.join(name);
+        let not_file = |kind| {
+            let path = self.path.join(name);
+            Err(FsError::NotFile { path, kind })
+        };
         let opened = match self.open(name, flags, Mode::empty()) {
             Err(Errno::EACCES) => self.open_as_owner(name, flags),
             opened => opened,
@@ -340,18 +154,8 @@ impl Dir {
         let fd = match opened {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::ELOOP) => {
-                return Err(FsError::NotFile {
-                    path: path(),
-                    kind: FileKind::Link,
-                });
-            }
-            Err(Errno::ENXIO) => {
-                return Err(FsError::NotFile {
-                    path: path(),
-                    kind: FileKind::Socket,
-                });
-            }
+            Err(Errno::ELOOP) => return not_file(FileKind::Link),
+            Err(Errno::ENXIO) => return not_file(FileKind::Socket),
             Err(errno) => return Err(self.failed("cannot open", name)(errno)),
         };
         let metadata: Metadata = fstat(&fd)
@@ -359,14 +163,14 @@ impl Dir {
             .into();
         match metadata.kind {
             FileKind::File => Ok(Some((fd.into(), metadata))),
-            kind => Err(FsError::NotFile { path: path(), kind }),
+            kind => not_file(kind),
         }
     }
 
-    /// Reads the whole regular file `name` of at most `limit` bytes; `None` for nothing there.
+    /// Reads the whole regular file `name` of at most `limit` bytes; `None` if there is nothing.
     ///
     /// # Errors
-    /// As [`Self::open_file`], and that it is longer.
+    /// Those of [`Self::open_file`], and [`FsError::TooLarge`].
     pub(crate) fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
         let Some((mut file, metadata)) = self.open_file(name)? else {
             return Ok(None);
@@ -381,7 +185,8 @@ impl Dir {
         }
     }
 
-    /// Opens what is somebody else's and closed to us as that somebody, with the group of this directory to get there.
+    /// Opens a file that another user owns and has closed to everyone else, as that user; the
+    /// group is the directory's, which opens the way to it.
     fn open_as_owner(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Errno> {
         let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let _acting =
@@ -396,23 +201,32 @@ impl Dir {
         })
     }
 
-    /// Opens the directory `name`; `None` for nothing there.
+    /// Opens the directory `name`; `None` if there is nothing.
     pub(crate) fn open_dir(self: &Rc<Self>, name: &OsStr) -> Result<Option<Rc<Self>>, Errno> {
-        let fd = match self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
+        match self.open_detached(name) {
+            Ok(mut dir) => {
+                dir.parent = Some(Rc::clone(self));
+                Ok(Some(Rc::new(dir)))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Opens the directory `name`, which does not know its parent then.
+    pub(crate) fn open_detached(&self, name: &OsStr) -> Result<Self, Errno> {
+        let fd = self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())?;
         let metadata = fstat(&fd)?.into();
-        Ok(Some(Rc::new(Self {
+        Ok(Self {
             fd,
             path: self.path.join(name),
             metadata,
-            parent: Some(Rc::clone(self)),
-        })))
+            parent: None,
+        })
     }
 
-    /// A descriptor that can be read, synced and changed; the one we hold only leads there.
+    /// Returns a descriptor that can be read, synced and changed; the one that is held with
+    /// `O_PATH` cannot.
     pub(crate) fn reopen(&self) -> Result<OwnedFd, FsError> {
         let _acting = self.act();
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -420,88 +234,23 @@ impl Dir {
             .map_err(|errno| FsError::io("cannot open", &self.path, errno))
     }
 
-    /// The names in it, sorted.
-    pub(crate) fn names(&self) -> Result<BTreeSet<OsString>, FsError> {
-        let failed = |errno: Errno| FsError::io("cannot list", &self.path, errno);
-        let mut listing = nix::dir::Dir::from_fd(self.reopen()?).map_err(failed)?;
-        let mut names = BTreeSet::new();
-        for entry in listing.iter() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.insert(OsString::from_vec(name));
-            }
-        }
-        Ok(names)
+    /// Reads the names in it, in the order of the file system, without holding all of them.
+    pub(crate) fn names(&self) -> Result<Names<'_>, FsError> {
+        let listing = nix::dir::Dir::from_fd(self.reopen()?)
+            .map_err(|errno| FsError::io("cannot list", &self.path, errno))?;
+        Ok(Names {
+            path: &self.path,
+            listing: listing.into_iter(),
+        })
     }
 
-    /// Writes a new file under `temporary`, gives it its attributes, and renames it to `name`: who looks at `name` sees the old file or
-    /// the whole new one, and never one that is more readable than it will be.
-    ///
-    /// # Errors
-    /// What the first failing call says; the temporary is removed then, as far as that still works.
-    pub(crate) fn install_file(
-        &self,
-        name: &OsStr,
-        temporary: &OsStr,
-        ownership: Ownership,
-        write: impl FnOnce(&mut File) -> Result<(), FsError>,
-    ) -> Result<(), FsError> {
-        let mut file: File = self.create(temporary)?.into();
-        // A directory's default ACL gives rights to a new file that no mode shows. Gone before there is anything to read.
-        sys::remove_acls(&file)
-            .map_err(self.failed("cannot remove the access list of", temporary))?;
-        let installed =
-            write(&mut file).and_then(|()| self.place_file(&file, name, temporary, ownership));
-        if installed.is_err() {
-            let _ = self.unlink(temporary);
-        }
-        installed
-    }
-
-    fn place_file(
-        &self,
-        file: &File,
-        name: &OsStr,
-        temporary: &OsStr,
-        wanted: Ownership,
-    ) -> Result<(), FsError> {
-        let path = self.path.join(name);
-        let found: Metadata = fstat(file)
-            .map_err(self.failed("cannot look at", temporary))?
-            .into();
-        set_ownership(file, &path, &found.ownership, wanted)?;
-        file.sync_all()
-            .map_err(|error| FsError::io("cannot sync", &path, error))?;
-        {
-            let _acting = self.act();
-            renameat(&self.fd, temporary, &self.fd, name)
-                .map_err(self.failed("cannot rename into place", name))?;
-        }
-        // Somebody who can write in this directory could have swapped the temporary.
-        match self.look(name)? {
-            Some(placed) if (placed.device, placed.inode) == (found.device, found.inode) => Ok(()),
-            _ => Err(FsError::io(
-                "cannot rename into place",
-                &path,
-                Errno::ESTALE,
-            )),
-        }
-    }
-
-    /// Creates a file that only its owner can read, in place of a leftover of an earlier life.
-    fn create(&self, name: &OsStr) -> Result<OwnedFd, FsError> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-        for _ in 0..CREATE_ATTEMPTS {
-            match self.open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-                Err(Errno::EEXIST) => self.remove_all(name)?,
-                created => return created.map_err(self.failed("cannot create", name)),
-            }
-        }
-        Err(self.failed("cannot create", name)(Errno::EEXIST))
-    }
-
-    fn unlink(&self, name: &OsStr) -> Result<(), FsError> {
+    pub(crate) fn unlink(&self, name: &OsStr) -> Result<(), FsError> {
         self.unlink_with(name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Removes the empty directory `name`.
+    pub(crate) fn remove_dir(&self, name: &OsStr) -> Result<(), FsError> {
+        self.unlink_with(name, UnlinkatFlags::RemoveDir)
     }
 
     fn unlink_with(&self, name: &OsStr, flags: UnlinkatFlags) -> Result<(), FsError> {
@@ -512,61 +261,6 @@ impl Dir {
         }
     }
 
-    /// Removes `name`, whatever it is, and all that is in it; links are removed, not followed. Nothing there is no error.
-    pub(crate) fn remove_all(&self, name: &OsStr) -> Result<(), FsError> {
-        self.remove_below(name, MAX_DEPTH)
-    }
-
-    fn remove_below(&self, name: &OsStr, depth: usize) -> Result<(), FsError> {
-        match self.look(name)? {
-            None => Ok(()),
-            Some(metadata) if metadata.kind != FileKind::Directory => self.unlink(name),
-            Some(_) => {
-                let mut dir = self.open_child(name, depth)?;
-                // Another file system is a volume, and its files are not this container's to remove.
-                if dir.metadata.device != self.metadata.device {
-                    return Err(self.failed("cannot remove", name)(Errno::EBUSY));
-                }
-                // A directory may be closed even to its owner, as whom we act in it.
-                let found = dir.metadata.ownership;
-                if found.mode & 0o700 != 0o700 {
-                    dir.set_ownership(Ownership {
-                        uid: geteuid().as_raw(),
-                        mode: 0o700,
-                        ..found
-                    })?;
-                    dir = self.open_child(name, depth)?;
-                }
-                for child in dir.names()? {
-                    dir.remove_below(&child, depth - 1)?;
-                }
-                self.unlink_with(name, UnlinkatFlags::RemoveDir)
-            }
-        }
-    }
-
-    /// Opens a directory on the way down.
-    fn open_child(&self, name: &OsStr, depth: usize) -> Result<Self, FsError> {
-        if depth == 0 {
-            return Err(FsError::TooDeep {
-                path: self.path.join(name),
-            });
-        }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let fd = self
-            .open(name, flags, Mode::empty())
-            .map_err(self.failed("cannot open", name))?;
-        let metadata = fstat(&fd)
-            .map_err(self.failed("cannot look at", name))?
-            .into();
-        Ok(Self {
-            fd,
-            path: self.path.join(name),
-            metadata,
-            parent: None,
-        })
-    }
-
     /// Makes the directory `name`.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> Result<(), FsError> {
         let _acting = self.act();
@@ -574,116 +268,49 @@ impl Dir {
             .map_err(self.failed("cannot make the directory", name))
     }
 
-    /// Gives this directory `wanted`, changing only what differs, and makes sure that it survives a power cut.
+    /// Gives this directory `wanted`, changing only what differs, and syncs the change.
     pub(crate) fn set_ownership(&self, wanted: Ownership) -> Result<(), FsError> {
         if self.metadata.ownership == wanted {
             return Ok(());
         }
-        // Opened while it is who we think it is: afterwards it may be closed to us.
+        // Opened before the change: afterwards it may be closed to this process.
         let file = File::from(self.reopen()?);
         set_ownership(&file, &self.path, &self.metadata.ownership, wanted)?;
-        file.sync_all()
-            .map_err(|error| FsError::io("cannot sync", &self.path, error))
+        sync_file(&file, &self.path)
     }
 
-    /// Gives all that is below to `uid` and `gid`, changing only what differs, following no link and entering no other file system.
-    ///
-    /// # Errors
-    /// What a call says, or [`Errno::EMLINK`] for a file with another hard link, which may be anywhere.
-    pub(crate) fn give_below(&self, uid: u32, gid: u32) -> Result<(), FsError> {
-        self.give(uid, gid, MAX_DEPTH)?;
-        // No file of these was opened, so none was synced; and nothing would be given again after a power cut.
+    /// Syncs the names in it: those created, renamed and removed survive a power cut then.
+    pub(crate) fn sync(&self) -> Result<(), FsError> {
+        sync_file(&File::from(self.reopen()?), &self.path)
+    }
+
+    /// Syncs its whole file system.
+    pub(crate) fn sync_file_system(&self) -> Result<(), FsError> {
         syncfs(self.reopen()?).map_err(|errno| FsError::io("cannot sync", &self.path, errno))
     }
 
-    fn give(&self, uid: u32, gid: u32, depth: usize) -> Result<(), FsError> {
-        for name in self.names()? {
-            let Some(metadata) = self.look(&name)? else {
-                continue;
-            };
-            if metadata.device != self.metadata.device {
-                continue;
-            }
-            if metadata.kind == FileKind::Directory {
-                // The directory itself last: until then it is ours to enter.
-                self.open_child(&name, depth)?.give(uid, gid, depth - 1)?;
-            }
-            if (metadata.ownership.uid, metadata.ownership.gid) == (uid, gid)
-                || metadata.kind == FileKind::Device
-            {
-                continue;
-            }
-            let fd = self
-                .open(&name, OFlag::O_PATH, Mode::empty())
-                .map_err(self.failed("cannot open", &name))?;
-            // Looked at again through the descriptor, which no swap of the name can change.
-            let metadata: Metadata = fstat(&fd)
-                .map_err(self.failed("cannot look at", &name))?
-                .into();
-            if metadata.kind != FileKind::Directory && metadata.links > 1 {
-                return Err(self.failed("cannot give away", &name)(Errno::EMLINK));
-            }
-            let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            nix::unistd::fchownat(&fd, c"", owner, group, AtFlags::AT_EMPTY_PATH)
-                .map_err(self.failed("cannot give away", &name))?;
-        }
-        Ok(())
-    }
-
-    /// The first file below that has another hard link and is not yet `uid`'s and `gid`'s.
-    pub(crate) fn hard_link_below(&self, uid: u32, gid: u32) -> Result<Option<PathBuf>, FsError> {
-        self.hard_link(uid, gid, MAX_DEPTH)
-    }
-
-    fn hard_link(&self, uid: u32, gid: u32, depth: usize) -> Result<Option<PathBuf>, FsError> {
-        for name in self.names()? {
-            let Some(metadata) = self.look(&name)? else {
-                continue;
-            };
-            if metadata.device != self.metadata.device {
-                continue;
-            }
-            if metadata.kind == FileKind::Directory {
-                if let Some(found) =
-                    self.open_child(&name, depth)?
-                        .hard_link(uid, gid, depth - 1)?
-                {
-                    return Ok(Some(found));
-                }
-            } else if metadata.links > 1
-                && (metadata.ownership.uid, metadata.ownership.gid) != (uid, gid)
-            {
-                return Ok(Some(self.path.join(name)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes sure that names created, renamed and removed in it survive a power cut.
-    pub(crate) fn sync(&self) -> Result<(), FsError> {
-        File::from(self.reopen()?)
-            .sync_all()
-            .map_err(|error| FsError::io("cannot sync", &self.path, error))
-    }
-
-    /// Whether files can be made here: not on a read-only file system, not without permission.
+    /// Checks that files can be made here.
+    ///
+    /// # Errors
+    /// [`FsError::Io`] on a read-only file system and without permission.
     pub(crate) fn check_writable(&self) -> Result<(), FsError> {
         let _acting = self.act();
         let flags = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
         match nix::unistd::faccessat(&self.fd, ".", flags, AtFlags::AT_EACCESS) {
-            // An old kernel or seccomp profile that does not know the call: the first write will tell.
+            // An old kernel or seccomp profile does not know the call: the first write decides.
             Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) => Ok(()),
             Err(errno) => Err(FsError::io("cannot write in", &self.path, errno)),
         }
     }
 
-    /// Whether its file system is in memory.
+    /// Returns true if its file system is in memory.
     pub(crate) fn is_volatile(&self) -> bool {
         use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
         fstatfs(&self.fd).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
     }
 
-    /// An advisory lock on this directory, held until the file is closed; `None` if somebody else holds it.
+    /// Takes an advisory lock on this directory, held until the file is closed; `None` if another
+    /// process holds it.
     pub(crate) fn lock(&self) -> Result<Option<File>, FsError> {
         let file = File::from(self.reopen()?);
         loop {
@@ -699,8 +326,30 @@ impl Dir {
     }
 }
 
-/// Calls again what a signal interrupted: a network or FUSE file system says so, and it is no failure.
-fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+/// The names in a directory, without `.` and `..`.
+pub(crate) struct Names<'d> {
+    path: &'d Path,
+    listing: OwningIter,
+}
+
+impl Iterator for Names<'_> {
+    type Item = Result<OsString, FsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let name = match self.listing.next()? {
+                Ok(entry) => entry.file_name().to_bytes().to_vec(),
+                Err(errno) => return Some(Err(FsError::io("cannot list", self.path, errno))),
+            };
+            if name != b"." && name != b".." {
+                return Some(Ok(OsString::from_vec(name)));
+            }
+        }
+    }
+}
+
+/// Repeats a call that a signal interrupted, as network and FUSE file systems report it.
+pub(crate) fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
@@ -709,17 +358,13 @@ fn retry<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
-/// Whether only `trusted` or root can change what is in a directory with these attributes.
-pub(crate) fn is_safe(ownership: &Ownership, installer: u32) -> bool {
-    (ownership.uid == 0 || ownership.uid == installer) && ownership.mode & 0o022 == 0
-}
-
 /// Gives an open file or directory `wanted`, changing only what differs.
 ///
-/// Group, then mode, then owner. The mode never applies to a group that it is not meant for; and who gives a file away can
-/// no longer change its mode, unless with `CAP_FOWNER`, which is not needed this way. (chown(2) takes away set-id bits,
-/// which is why others do it first; here no mode has them.)
-fn set_ownership(
+/// Group, then mode, then owner: the mode at no time applies to a group that it is not meant for;
+/// and a process that has given a file away can no longer change its mode without `CAP_FOWNER`,
+/// which is not needed this way. (chown(2) clears set-id bits, which is why other programs change
+/// the owner first; here no mode has them.)
+pub(crate) fn set_ownership(
     fd: impl AsFd,
     path: &Path,
     found: &Ownership,
@@ -748,26 +393,8 @@ fn set_ownership(
     Ok(())
 }
 
-/// Writes all of `bytes` to a file being installed at `path`, and reads them back: for what is not verified afterwards.
-pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    write_all(file, path, bytes)?;
-    let mut found = Vec::with_capacity(bytes.len());
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut found))
-        .map_err(|error| FsError::io("cannot read back", path, error))?;
-    if found == bytes {
-        Ok(())
-    } else {
-        Err(FsError::io(
-            "cannot write",
-            path,
-            io::Error::other("the disk holds something else"),
-        ))
-    }
-}
-
-/// Writes all of `bytes` to a file being installed at `path`.
-pub(crate) fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    file.write_all(bytes)
-        .map_err(|error| FsError::io("cannot write", path, error))
+/// Syncs an open file or directory at `path`.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), FsError> {
+    file.sync_all()
+        .map_err(|error| FsError::io("cannot sync", path, error))
 }

@@ -4,9 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The mount points of this process, as far as they are known: without /proc a mount point shows itself by EBUSY.
+/// Returns the mount points of this process, read from `/proc/self/mountinfo`.
+///
+/// Returns none without /proc; a mount point then shows itself by EBUSY when it is to be replaced.
 pub(crate) fn mount_points() -> Vec<PathBuf> {
-    let bytes = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let Ok(bytes) = std::fs::read("/proc/self/mountinfo") else {
+        return Vec::new();
+    };
     bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))

@@ -10,7 +10,9 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::fs::dir::{Dir, FileKind, FsError, MAX_LINKS, Ownership, is_safe};
+use crate::fs::dir::Dir;
+use crate::fs::error::{FsError, MAX_LINKS};
+use crate::fs::metadata::{FileKind, Ownership};
 use crate::sys;
 
 /// Everything below one root directory.
@@ -123,7 +125,7 @@ impl Root {
         }
         let owner = metadata.ownership.uid;
         if (owner != 0 && owner != self.installer)
-            || !is_safe(&dir.metadata().ownership, self.installer)
+            || !dir.metadata().ownership.is_safe(self.installer)
         {
             return Err(FsError::UnsafeLink { path: here() });
         }
@@ -209,7 +211,7 @@ impl Root {
         for _ in 0..MAX_LINKS {
             match dir.look(&name)? {
                 Some(metadata) if metadata.kind == FileKind::Link => {
-                    if !is_safe(&dir.metadata().ownership, self.installer) {
+                    if !dir.metadata().ownership.is_safe(self.installer) {
                         return Err(FsError::UnsafeLink {
                             path: dir.path().join(name),
                         });

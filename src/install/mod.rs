@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Buffer, FileDigest, Hasher};
 use crate::error::Error;
-use crate::fs::dir::{Dir, FileKind, FsError, Metadata, Ownership, write_all};
+use crate::fs::dir::Dir;
+use crate::fs::error::FsError;
+use crate::fs::file::write_all;
+use crate::fs::metadata::{FileKind, Metadata, Ownership};
 use crate::fs::root::Root;
 use crate::fs::source;
 use crate::install::proof::Installed;
@@ -151,21 +154,16 @@ impl<'a> Installing<'a> {
     fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), FsError> {
         let dir = self.tree.dir(dest)?;
         if let Some(names) = &directory.exact {
-            let extra: Vec<_> = dir
-                .names()?
-                .into_iter()
-                .filter(|name| !names.contains(name))
-                .collect();
-            for name in &extra {
-                dir.remove_all(name)?;
-            }
-            if !extra.is_empty() {
+            if dir.remove_except(names)? {
                 dir.sync()?;
             }
         }
         let wanted = directory.ownership;
         if directory.recursive {
             dir.give_below(wanted.uid, wanted.gid)?;
+            // No file of these was opened, so none was synced; and nothing would be given again
+            // after a power cut.
+            dir.sync_file_system()?;
         }
         dir.set_ownership(wanted)
     }

@@ -15,7 +15,7 @@ use crate::accounts::Identities;
 use crate::digest::{Digest, FileDigest};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::fs::dir::Ownership;
+use crate::fs::metadata::Ownership;
 use crate::json::Located;
 use crate::manifest::{
     self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget,

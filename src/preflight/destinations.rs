@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::error::Error;
-use crate::fs::dir::{Dir, FileKind, FsError, Ownership};
+use crate::fs::dir::Dir;
+use crate::fs::error::FsError;
+use crate::fs::metadata::{FileKind, Ownership};
 use crate::fs::root::Root;
 use crate::plan::{Directory, Entry, EntryKind, Plan, Protection};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::fs::dir::Ownership;
+use crate::fs::metadata::Ownership;
 use crate::fs::root::Root;
 use crate::plan::{Entry, EntryKind, File, Origin, Plan, Protection};
 use crate::preflight::destinations::removes;

@@ -13,7 +13,9 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::fs::dir::{Dir, FileKind, FsError, Ownership};
+use crate::fs::dir::Dir;
+use crate::fs::error::FsError;
+use crate::fs::metadata::{FileKind, Ownership};
 use crate::fs::root::Root;
 use crate::plan::{EntryKind, Plan, Service};
 use crate::service::exec::{search, unfit, why_not};

@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::digest::Digest;
+pub(crate) use crate::digest::pin::PinStatus;
 use crate::drift::{Drift, RenderedDrift};
 use crate::error::Error;
 use crate::escape::escaped;
@@ -214,35 +215,6 @@ impl<M: SerializeMap> Visit for Object<M> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let _ = self.0.serialize_entry(field.name(), &format!("{value:?}"));
-    }
-}
-
-/// How the digest compares with the pin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PinStatus {
-    /// There is no pin, or nothing yet to compare with it.
-    None,
-    Ok,
-    Mismatch,
-}
-
-impl PinStatus {
-    /// How `found` compares with `pin`.
-    pub(crate) fn of(pin: Option<Digest>, found: Digest) -> Self {
-        match pin {
-            None => Self::None,
-            Some(expected) if expected == found => Self::Ok,
-            Some(_) => Self::Mismatch,
-        }
-    }
-
-    /// As it is written.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Ok => "ok",
-            Self::Mismatch => "mismatch",
-        }
     }
 }
 

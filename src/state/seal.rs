@@ -157,7 +157,7 @@ impl Bytes {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Hex {
-                hex: crate::hex::encode(bytes),
+                hex: base16ct::lower::encode_string(bytes),
             },
         }
     }
@@ -165,7 +165,9 @@ impl Bytes {
     fn into_os_string(self) -> Option<OsString> {
         match self {
             Self::Text(text) => Some(text.into()),
-            Self::Hex { hex } => crate::hex::decode(&hex).map(OsString::from_vec),
+            Self::Hex { hex } => base16ct::mixed::decode_vec(&hex)
+                .ok()
+                .map(OsString::from_vec),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::FileDigest;
 use crate::drift::{ContentChange, Drift, Exclusion};
 use crate::error::Error;
-use crate::fs::dir::{FileKind, Ownership};
+use crate::fs::metadata::{FileKind, Ownership};
 use crate::plan::{Entry, EntryKind, File, Plan, Protection};
 use crate::verify::observe::{Found, Observed, ObservedEntry};
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use crate::digest::FileDigest;
 use crate::digest::pool::HashPool;
-use crate::fs::dir::{Dir, FileKind, FsError, Metadata};
+use crate::fs::dir::Dir;
+use crate::fs::error::FsError;
+use crate::fs::metadata::{FileKind, Metadata};
 use crate::fs::root::Root;
 use crate::plan::{Directory, Entry, EntryKind, File, Plan, Protection};
 
@@ -187,12 +189,14 @@ impl Observer<'_> {
         if let Some(names) = &directory.exact {
             let dir = self.root.dir(&entry.dest)?;
             for name in dir.names()? {
+                let name = name?;
                 if !names.contains(&name)
                     && let Some(found) = dir.look(&name)?
                 {
                     extra.push((name, found.kind));
                 }
             }
+            extra.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
         Ok(Found::Directory { metadata, extra })
     }

@@ -269,8 +269,8 @@ fn what_would_refuse_a_start_is_an_obstacle() {
         .one_file(&["no-such-program"])
         .directory("/etc/app", 0o777);
     let both = [
-        "cannot install /etc/app/app.conf: /etc/app is owned by uid 0 with mode 0777, so not only root could replace what is below it; \
-         chown it to root and take away write permission of group and others, or declare it in \"directories\"",
+        "cannot install /etc/app/app.conf: /etc/app (uid 0, mode 0777) lets other users replace files in it; \
+         in the image: chown root /etc/app && chmod go-w /etc/app, or declare it in \"directories\"",
         "cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command",
     ];
     refused_as_foretold(sandbox.launch(), &[], 73, &both);

@@ -205,9 +205,12 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
                 sandbox.owner(SEAL, APP, APP);
             },
         ),
-        ("is owned by uid 1000 with mode 0700", |sandbox| {
-            sandbox.owner("/var/lib/sealinit", APP, APP);
-        }),
+        (
+            "(uid 1000, mode 0700) lets other users replace files in it",
+            |sandbox| {
+                sandbox.owner("/var/lib/sealinit", APP, APP);
+            },
+        ),
         ("it is a FIFO", |sandbox| {
             sandbox.remove(SEAL).fifo(SEAL);
         }),
