@@ -153,10 +153,10 @@ impl<'a> Installing<'a> {
     /// Removes extra names and gives a directory, and what is below if asked, its owner and mode.
     fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), FsError> {
         let dir = self.tree.dir(dest)?;
-        if let Some(names) = &directory.exact {
-            if dir.remove_except(names)? {
-                dir.sync()?;
-            }
+        if let Some(names) = &directory.exact
+            && dir.remove_except(names)?
+        {
+            dir.sync()?;
         }
         let wanted = directory.ownership;
         if directory.recursive {
