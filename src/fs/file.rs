@@ -18,6 +18,16 @@ use crate::sys;
 /// against another process that makes them again.
 const CREATE_ATTEMPTS: usize = 2;
 
+/// The last step of an installation: what a temporary file becomes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placement<'a> {
+    pub(crate) temporary: &'a OsStr,
+    pub(crate) name: &'a OsStr,
+    pub(crate) ownership: Ownership,
+    /// Whether the file is synced before it is renamed.
+    pub(crate) sync: bool,
+}
+
 impl Dir {
     /// Writes a new file under `temporary`, gives it its attributes, syncs it, and renames it to
     /// `name`: at any moment `name` is the old file or the whole new one, and never one that is
@@ -35,10 +45,15 @@ impl Dir {
     ) -> Result<(), FsError> {
         let mut file = self.create_file(temporary)?;
         let placed = write(&mut file).and_then(|()| {
-            let path = self.path().join(name);
-            self.give_file(&file, &path, ownership)?;
-            sync_file(&file, &path)?;
-            self.rename_file(&file, temporary, name)
+            self.place_file(
+                &file,
+                &Placement {
+                    temporary,
+                    name,
+                    ownership,
+                    sync: true,
+                },
+            )
         });
         if placed.is_err() {
             let _ = self.unlink(temporary);
@@ -69,29 +84,22 @@ impl Dir {
         Err(self.failed("cannot create", name)(Errno::EEXIST))
     }
 
-    /// Gives a file created here its attributes; `path` is its final one.
-    pub(crate) fn give_file(
-        &self,
-        file: &File,
-        path: &Path,
-        wanted: Ownership,
-    ) -> Result<(), FsError> {
-        let found: Metadata = fstat(file)
-            .map_err(|errno| FsError::io("cannot look at", path, errno))?
-            .into();
-        set_ownership(file, path, &found.ownership, wanted)
-    }
-
-    /// Renames `file` from `temporary` to `name`.
-    pub(crate) fn rename_file(
-        &self,
-        file: &File,
-        temporary: &OsStr,
-        name: &OsStr,
-    ) -> Result<(), FsError> {
+    /// Gives `file` its attributes and its name.
+    pub(crate) fn place_file(&self, file: &File, placement: &Placement<'_>) -> Result<(), FsError> {
+        let &Placement {
+            temporary,
+            name,
+            ownership,
+            sync,
+        } = placement;
+        let path = self.path().join(name);
         let created: Metadata = fstat(file)
             .map_err(self.failed("cannot look at", temporary))?
             .into();
+        set_ownership(file, &path, &created.ownership, ownership)?;
+        if sync {
+            sync_file(file, &path)?;
+        }
         let _acting = self.act();
         renameat(self.fd(), temporary, self.fd(), name)
             .map_err(self.failed("cannot rename into place", name))?;
