@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::accounts::UserSpec;
 use crate::commands::check as rehearsal;
-use crate::commands::init::{self, UserSpec};
+use crate::commands::init;
 use crate::commands::plan as forecast;
 use crate::commands::verify as verification;
 use crate::digest::Digest;

@@ -140,7 +140,8 @@ fn report(command: Command) -> Result<u8, Vec<Error>> {
 /// The JSON Schema of the manifest, as `sealinit schema` prints it.
 fn manifest_schema() -> String {
     // A value made of strings has a JSON form.
-    serde_json::to_string_pretty(&json::schema::schema::<manifest::Document>()).unwrap_or_default()
+    serde_json::to_string_pretty(&json::schema::schema::<manifest::ManifestDocument>())
+        .unwrap_or_default()
         + "\n"
 }
 

@@ -16,7 +16,7 @@ use crate::drift::{Change, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
-use crate::plan::{Entry, EntryKind, File, Origin, Plan};
+use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile};
 use crate::report::diff;
 use crate::report::log::PinStatus;
 use crate::report::{count, shown};
@@ -343,7 +343,7 @@ fn diff(tree: &Root, entry: &Entry, actions: Actions) -> Option<String> {
 }
 
 /// The content that a file is to have, if its source still has it.
-fn planned(file: &File) -> Option<Vec<u8>> {
+fn planned(file: &PlannedFile) -> Option<Vec<u8>> {
     let bytes = match &file.origin {
         Origin::Manifest(text) => text.clone().into_bytes(),
         Origin::Source(path) => {

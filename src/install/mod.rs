@@ -19,7 +19,9 @@ use crate::fs::root::Root;
 use crate::fs::source;
 use crate::install::proof::Installed;
 use crate::plan::sources::ContentCache;
-use crate::plan::{Directory, Entry, EntryKind, File, Origin, Plan, Protection, temporary_name};
+use crate::plan::{
+    Entry, EntryKind, Origin, Plan, PlannedDirectory, PlannedFile, Protection, temporary_name,
+};
 
 /// Installs all of `plan`; small contents come from `held`.
 ///
@@ -108,7 +110,7 @@ impl<'a> Installing<'a> {
 
     fn each_directory(
         &mut self,
-        act: impl Fn(&mut Self, &'a Path, &Directory) -> Result<(), FsError>,
+        act: impl Fn(&mut Self, &'a Path, &PlannedDirectory) -> Result<(), FsError>,
     ) -> Result<(), Error> {
         for entry in self.entries.clone() {
             if let EntryKind::Directory(directory) = &entry.kind {
@@ -124,7 +126,7 @@ impl<'a> Installing<'a> {
     }
 
     /// Makes a directory, or opens an existing one that will be ours so that we, and nobody else, can write in it.
-    fn open(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), FsError> {
+    fn open(&mut self, dest: &'a Path, directory: &PlannedDirectory) -> Result<(), FsError> {
         self.tree.make_parents(dest)?;
         let (parent, name) = self.tree.parent(dest)?;
         let found = parent.look(name)?;
@@ -151,7 +153,7 @@ impl<'a> Installing<'a> {
     }
 
     /// Removes extra names and gives a directory, and what is below if asked, its owner and mode.
-    fn close(&mut self, dest: &'a Path, directory: &Directory) -> Result<(), FsError> {
+    fn close(&mut self, dest: &'a Path, directory: &PlannedDirectory) -> Result<(), FsError> {
         let dir = self.tree.dir(dest)?;
         if let Some(names) = &directory.exact
             && dir.remove_except(names)?
@@ -168,7 +170,7 @@ impl<'a> Installing<'a> {
         dir.set_ownership(wanted)
     }
 
-    fn file(&mut self, entry: &'a Entry, file: &File) -> Result<(), Error> {
+    fn file(&mut self, entry: &'a Entry, file: &PlannedFile) -> Result<(), Error> {
         let dest = &entry.dest;
         let failed = |source| Error::Install {
             path: dest.clone(),
@@ -242,7 +244,7 @@ fn place(
     dir: &Dir,
     name: &OsStr,
     dest: &Path,
-    file: &File,
+    file: &PlannedFile,
     held: &ContentCache,
 ) -> Result<(), Error> {
     // What the closure cannot say in its own error type.

@@ -37,7 +37,7 @@ const MAX_NAME: usize = 255;
 pub(crate) struct Manifest {
     path: PathBuf,
     text: String,
-    pub(crate) document: Document,
+    pub(crate) document: ManifestDocument,
 }
 
 impl Manifest {
@@ -131,31 +131,31 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 object! {
     /// What is to be in a container, and what is to run in it.
-    pub(crate) struct Document {
+    pub(crate) struct ManifestDocument {
         /// The version of this format: 1.
         pub(crate) version: Version,
         /// What is run, and as whom.
-        pub(crate) service: Located<Service>,
+        pub(crate) service: Located<ServiceDocument>,
         /// Files to install.
-        pub(crate) files: Vec<File> = Vec::new(),
+        pub(crate) files: Vec<FileDocument> = Vec::new(),
         /// Directories to copy, or to make for the service.
-        pub(crate) directories: Vec<Directory> = Vec::new(),
+        pub(crate) directories: Vec<DirectoryDocument> = Vec::new(),
         /// What is removed at the first start, with all that is in it, and must stay away.
         pub(crate) absent: Vec<Located<Destination>> = Vec::new(),
         /// Commands that must succeed, as the service and without a shell, before the configuration is sealed.
-        pub(crate) check: Vec<Check> = Vec::new(),
+        pub(crate) check: Vec<CheckDocument> = Vec::new(),
         /// What a later start does when the disk differs from the seal.
         pub(crate) on_drift: OnDrift = OnDrift::Refuse,
         /// What a later start does when the mounted manifest is not the sealed one.
         pub(crate) on_manifest_change: OnManifestChange = OnManifestChange::Keep,
-    } then Document::validate
+    } then ManifestDocument::validate
 }
 
 object! {
     /// What is run, and as whom.
-    pub(crate) struct Service {
+    pub(crate) struct ServiceDocument {
         /// Program and arguments; no shell. A command after -- takes its place.
-        pub(crate) command: Option<Command>,
+        pub(crate) command: Option<CommandDocument>,
         /// The service's uid. Required where sealinit is started as root.
         pub(crate) user: Option<Located<Account>>,
         /// The service's gid. Default: the primary group of the user.
@@ -177,17 +177,17 @@ object! {
         /// Whether sealinit stays as PID 1, passes signals on and reaps.
         pub(crate) supervise: bool = false,
         /// How a supervised service is signalled.
-        pub(crate) signals: Option<Signals>,
+        pub(crate) signals: Option<SignalsDocument>,
         /// How long what a supervised service leaves behind may take to end. Default: 8.
         pub(crate) stop_grace_seconds: Option<u32>,
         /// Exit codes of a supervised service that count as 0.
         pub(crate) expected_exit: Option<Vec<ExitStatus>>,
-    } then Service::validate, like Service::rules
+    } then ServiceDocument::validate, like ServiceDocument::rules
 }
 
 object! {
     /// How a supervised service is signalled.
-    pub(crate) struct Signals {
+    pub(crate) struct SignalsDocument {
         /// Who gets a signal.
         pub(crate) target: SignalTarget = SignalTarget::Child,
         /// Signals that are passed on as others, or with null not at all.
@@ -197,7 +197,7 @@ object! {
 
 object! {
     /// One file: its content from a source or from the manifest itself, and how it is locked.
-    pub(crate) struct File {
+    pub(crate) struct FileDocument {
         /// Where the content is: beside the manifest, or absolute.
         pub(crate) source: Option<SourcePath>,
         /// The content itself.
@@ -218,12 +218,12 @@ object! {
         pub(crate) secret: bool = false,
         /// Installed once, and then the service's own: not verified.
         pub(crate) mutable: bool = false,
-    } then File::validate, like File::rules
+    } then FileDocument::validate, like FileDocument::rules
 }
 
 object! {
     /// One directory: a copy of a source, or a place for the service to write.
-    pub(crate) struct Directory {
+    pub(crate) struct DirectoryDocument {
         /// Where it is.
         pub(crate) path: Located<Destination>,
         /// What is copied, with all that is below it: beside the manifest, or absolute.
@@ -240,17 +240,17 @@ object! {
         pub(crate) exact: bool = false,
         /// Whether all that is below is given to owner and group.
         pub(crate) recursive: bool = false,
-    } then Directory::validate, like Directory::rules
+    } then DirectoryDocument::validate, like DirectoryDocument::rules
 }
 
 object! {
     /// A command of the service's own that must succeed before the configuration is sealed.
-    pub(crate) struct Check {
+    pub(crate) struct CheckDocument {
         /// Program and arguments; no shell.
-        pub(crate) command: Command,
+        pub(crate) command: CommandDocument,
         /// When it is killed.
         pub(crate) timeout_seconds: u32 = 10,
-    } then Check::validate, like Check::rules
+    } then CheckDocument::validate, like CheckDocument::rules
 }
 
 /// Declares an enum of words, with the value that each stands for.
@@ -556,9 +556,9 @@ impl FromJson for Argument {
 
 /// A program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Command(pub(crate) Vec<Argument>);
+pub(crate) struct CommandDocument(pub(crate) Vec<Argument>);
 
-impl FromJson for Command {
+impl FromJson for CommandDocument {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         if value.raw().starts_with('"') {
             return value.problem(
@@ -704,7 +704,7 @@ fn where_true(key: &str, then: &serde_json::Value) -> serde_json::Value {
     json!({"if": {"properties": {key: {"const": true}}, "required": [key]}, "then": then})
 }
 
-impl File {
+impl FileDocument {
     fn rules() -> serde_json::Value {
         json!({
             "examples": [
@@ -736,7 +736,7 @@ impl File {
     }
 }
 
-impl Directory {
+impl DirectoryDocument {
     fn rules() -> serde_json::Value {
         json!({
             "examples": [
@@ -770,7 +770,7 @@ impl Directory {
     }
 }
 
-impl Check {
+impl CheckDocument {
     fn rules() -> serde_json::Value {
         literal!({
             "examples": [{"command": ["nginx", "-t"], "timeout_seconds": 10}],
@@ -785,7 +785,7 @@ impl Check {
     }
 }
 
-impl Service {
+impl ServiceDocument {
     fn rules() -> serde_json::Value {
         let supervised =
             literal!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
@@ -834,7 +834,7 @@ impl Service {
     }
 }
 
-impl Document {
+impl ManifestDocument {
     /// Each destination once, and nothing below what is not a directory.
     fn validate(&self, value: &Value<'_, '_>) {
         let files = self.files.iter().map(|file| (&file.dest, false));

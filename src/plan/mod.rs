@@ -18,7 +18,8 @@ use crate::escape::escaped;
 use crate::fs::metadata::Ownership;
 use crate::json::Located;
 use crate::manifest::{
-    self, Account, Argument, Manifest, Mode, OnDrift, OnManifestChange, SignalTarget,
+    self, Account, Argument, CheckDocument, CommandDocument, DirectoryDocument, FileDocument,
+    Manifest, Mode, OnDrift, OnManifestChange, ServiceDocument, SignalTarget,
 };
 use crate::plan::sources::{Kind, PathKey, SourceTable};
 use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
@@ -38,7 +39,7 @@ pub(crate) struct Plan {
     pub(crate) entries: Vec<Entry>,
     pub(crate) service: Service,
     /// What must succeed as the service before this is sealed, in the order of the manifest.
-    pub(crate) checks: Vec<Check>,
+    pub(crate) checks: Vec<ConfigTest>,
     pub(crate) lock: Protection,
     /// The uid that installs the entries and owns what is locked.
     pub(crate) installer: u32,
@@ -58,8 +59,8 @@ pub(crate) struct Entry {
 /// What is to be at a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryKind {
-    File(File),
-    Directory(Directory),
+    File(PlannedFile),
+    Directory(PlannedDirectory),
     Absent,
 }
 
@@ -76,7 +77,7 @@ impl EntryKind {
 
 /// A file to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct File {
+pub(crate) struct PlannedFile {
     pub(crate) content: FileDigest,
     pub(crate) origin: Origin,
     pub(crate) ownership: Ownership,
@@ -95,7 +96,7 @@ pub(crate) enum Origin {
 
 /// A directory to make or take over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Directory {
+pub(crate) struct PlannedDirectory {
     pub(crate) ownership: Ownership,
     /// The names that may be in it, where others are drift.
     pub(crate) exact: Option<BTreeSet<OsString>>,
@@ -105,7 +106,7 @@ pub(crate) struct Directory {
 
 /// A command of the service's own that must succeed before the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Check {
+pub(crate) struct ConfigTest {
     pub(crate) command: Vec<OsString>,
     pub(crate) limit: Duration,
 }
@@ -201,7 +202,12 @@ impl Plan {
             lock: service.lock(identities.installer),
             installer: identities.installer,
             service,
-            checks: manifest.document.check.iter().map(Check::from).collect(),
+            checks: manifest
+                .document
+                .check
+                .iter()
+                .map(ConfigTest::from)
+                .collect(),
             on_drift: manifest.document.on_drift,
             on_manifest_change: manifest.document.on_manifest_change,
         });
@@ -280,7 +286,7 @@ struct Planning<'a> {
 }
 
 /// A directory of the manifest, and where it stands there.
-type Declared<'a> = (usize, &'a manifest::Directory);
+type Declared<'a> = (usize, &'a DirectoryDocument);
 
 impl Planning<'_> {
     fn problem(&mut self, offset: usize, at: String, message: String) {
@@ -332,7 +338,7 @@ impl Planning<'_> {
     #[allow(clippy::too_many_lines)]
     fn entries(&mut self, inventory: &SourceTable) -> Vec<Entry> {
         let document = &self.manifest.document;
-        let files: HashMap<&Path, (usize, &manifest::File)> = document
+        let files: HashMap<&Path, (usize, &FileDocument)> = document
             .files
             .iter()
             .enumerate()
@@ -431,7 +437,7 @@ impl Planning<'_> {
             });
         }
         for entry in &mut entries {
-            if let EntryKind::Directory(Directory {
+            if let EntryKind::Directory(PlannedDirectory {
                 exact: Some(names), ..
             }) = &mut entry.kind
             {
@@ -441,7 +447,7 @@ impl Planning<'_> {
         entries
     }
 
-    fn declared_file(&self, file: &manifest::File, content: FileDigest) -> EntryKind {
+    fn declared_file(&self, file: &FileDocument, content: FileDigest) -> EntryKind {
         let ownership = Ownership {
             uid: self.uid(file.owner.as_ref(), self.identities.installer),
             gid: self.gid(file.group.as_ref()),
@@ -451,7 +457,7 @@ impl Planning<'_> {
             (Some(source), _) => Origin::Source(self.manifest.locate(&source.0)),
             (None, text) => Origin::Manifest(text.clone().unwrap_or_default()),
         };
-        EntryKind::File(File {
+        EntryKind::File(PlannedFile {
             content,
             origin,
             ownership,
@@ -465,7 +471,7 @@ impl Planning<'_> {
         &self,
         dest: &Path,
         content: FileDigest,
-        directory: &manifest::Directory,
+        directory: &DirectoryDocument,
     ) -> EntryKind {
         let ownership = Ownership {
             mode: mode(directory.file_mode, DEFAULT_FILE_MODE),
@@ -474,7 +480,7 @@ impl Planning<'_> {
         let source = directory.source.as_ref().map_or("", |source| &source.0);
         let below = dest.strip_prefix(&directory.path.value.0).unwrap_or(dest);
         let origin = Origin::Source(self.manifest.locate(source).join(below));
-        EntryKind::File(File {
+        EntryKind::File(PlannedFile {
             content,
             origin,
             ownership,
@@ -483,17 +489,17 @@ impl Planning<'_> {
         })
     }
 
-    fn directory(&self, declared: &manifest::Directory) -> EntryKind {
+    fn directory(&self, declared: &DirectoryDocument) -> EntryKind {
         let exact = declared.exact.then(BTreeSet::new);
         let ownership = self.directory_ownership(declared);
-        EntryKind::Directory(Directory {
+        EntryKind::Directory(PlannedDirectory {
             ownership,
             exact,
             recursive: declared.recursive,
         })
     }
 
-    fn directory_ownership(&self, directory: &manifest::Directory) -> Ownership {
+    fn directory_ownership(&self, directory: &DirectoryDocument) -> Ownership {
         let copied = directory.source.is_some();
         let default_owner = if copied {
             self.identities.installer
@@ -564,7 +570,7 @@ impl Planning<'_> {
         at: &str,
         dest: &Path,
         index: usize,
-        directory: &manifest::Directory,
+        directory: &DirectoryDocument,
     ) {
         let (dest, above) = (escaped(dest), escaped(&directory.path.value.0));
         let ownership = self.directory_ownership(directory);
@@ -592,8 +598,8 @@ impl Planning<'_> {
     }
 }
 
-impl From<&manifest::Check> for Check {
-    fn from(check: &manifest::Check) -> Self {
+impl From<&CheckDocument> for ConfigTest {
+    fn from(check: &CheckDocument) -> Self {
         Self {
             command: words(&check.command),
             limit: Duration::from_secs(check.timeout_seconds.into()),
@@ -601,12 +607,12 @@ impl From<&manifest::Check> for Check {
     }
 }
 
-fn words(command: &manifest::Command) -> Vec<OsString> {
+fn words(command: &CommandDocument) -> Vec<OsString> {
     command.0.iter().map(|word| word.0.clone().into()).collect()
 }
 
 /// How the manifest wants a service to be supervised.
-fn manners(service: &manifest::Service) -> SupervisionConfig {
+fn manners(service: &ServiceDocument) -> SupervisionConfig {
     let signals = service.signals.clone();
     let (target, rewrite) = signals.map_or_else(
         || (SignalTarget::Child, BTreeMap::new()),

@@ -15,7 +15,7 @@ use crate::digest::pool::HashPool;
 use crate::digest::{Digest, FileDigest, Hasher};
 use crate::error::Error;
 use crate::fs::source::{self, SourceError};
-use crate::manifest::{self, MAX_PATH, Manifest, SourcePath, TEMPORARY_PREFIX};
+use crate::manifest::{FileDocument, MAX_PATH, Manifest, SourcePath, TEMPORARY_PREFIX};
 
 /// A file up to this size is kept in memory between planning and installing: what is installed is then exactly what was
 /// hashed, even when the source is swapped in between, as Kubernetes does with `..data`.
@@ -182,7 +182,7 @@ struct Late<'a> {
 
 /// Who asked for a source.
 enum Origin<'a> {
-    File(&'a manifest::File),
+    File(&'a FileDocument),
     Directory {
         dest: PathBuf,
         /// Whether the destination is another's already.
@@ -221,7 +221,7 @@ impl<'a> Reading<'a> {
         self.doubts.push(Doubt::Refused(error));
     }
 
-    fn file(&mut self, file: &'a manifest::File) {
+    fn file(&mut self, file: &'a FileDocument) {
         let dest = &file.dest.value.0;
         let content = match (&file.source, &file.content) {
             (Some(source), _) if self.is_elsewhere(source, dest) => Some(FileDigest::of(b"")),
@@ -245,7 +245,7 @@ impl<'a> Reading<'a> {
     /// What the source of a declared file holds.
     fn declared(
         &mut self,
-        file: &manifest::File,
+        file: &FileDocument,
         path: PathBuf,
         content: Result<FileDigest, SourceError>,
     ) {
@@ -268,7 +268,7 @@ impl<'a> Reading<'a> {
         self.insert(file, content);
     }
 
-    fn insert(&mut self, file: &manifest::File, content: Option<FileDigest>) {
+    fn insert(&mut self, file: &FileDocument, content: Option<FileDigest>) {
         let kind = match content {
             content if file.mutable => Kind::Mutable(content),
             Some(content) => Kind::File(content),

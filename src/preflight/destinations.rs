@@ -10,7 +10,7 @@ use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::metadata::{FileKind, Ownership};
 use crate::fs::root::Root;
-use crate::plan::{Directory, Entry, EntryKind, Plan, Protection};
+use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, Protection};
 
 struct Destinations<'a> {
     root: &'a Root,
@@ -181,7 +181,7 @@ pub(super) fn removes(what: &EntryKind, real: &Path, path: &Path) -> bool {
     match what {
         EntryKind::File(_) => path == real,
         EntryKind::Absent => true,
-        EntryKind::Directory(Directory {
+        EntryKind::Directory(PlannedDirectory {
             exact: Some(names), ..
         }) => below
             .iter()

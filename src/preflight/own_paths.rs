@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::fs::metadata::Ownership;
 use crate::fs::root::Root;
-use crate::plan::{Entry, EntryKind, File, Origin, Plan, Protection};
+use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile, Protection};
 use crate::preflight::destinations::removes;
 
 /// Where `path` really is: links in what exists of it resolved, the rest as it stands.
@@ -50,7 +50,7 @@ pub(super) fn own_paths(
             _ => false,
         };
         let source = |other: &&Entry| match &other.kind {
-            EntryKind::File(File {
+            EntryKind::File(PlannedFile {
                 origin: Origin::Source(path),
                 ..
             }) => path.starts_with(&entry.dest),

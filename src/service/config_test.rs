@@ -23,7 +23,7 @@ use crate::accounts::Caller;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::install::proof::TestPermit;
-use crate::plan::{Check, Plan, Service};
+use crate::plan::{ConfigTest, Plan, Service};
 use crate::service;
 use crate::service::credentials;
 use crate::service::exec::{self, Inherited};
@@ -75,7 +75,7 @@ pub(crate) fn run(
 }
 
 fn run_one(
-    check: &Check,
+    check: &ConfigTest,
     service: &Service,
     caller: &Caller,
     inherited: Inherited,
@@ -138,7 +138,7 @@ const NOT_RUN: &str = "N";
 
 /// What the process between us and the check does: becomes the service's uid, has a child become the check, and ends it in time.
 fn watch(
-    check: &Check,
+    check: &ConfigTest,
     service: &Service,
     caller: &Caller,
     inherited: Inherited,

@@ -9,7 +9,7 @@ use crate::digest::FileDigest;
 use crate::drift::{ContentChange, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::metadata::{FileKind, Ownership};
-use crate::plan::{Entry, EntryKind, File, Plan, Protection};
+use crate::plan::{Entry, EntryKind, Plan, PlannedFile, Protection};
 use crate::verify::observe::{Found, Observed, ObservedEntry};
 
 /// The result of a comparison.
@@ -199,7 +199,11 @@ impl Comparing<'_> {
 
 /// The difference between the planned content and a file of `size` bytes. A file of another size
 /// was not read and has no `content`.
-fn content_change(file: &File, size: u64, content: Option<FileDigest>) -> Option<ContentChange> {
+fn content_change(
+    file: &PlannedFile,
+    size: u64,
+    content: Option<FileDigest>,
+) -> Option<ContentChange> {
     let planned = file.content;
     let change = if size == planned.size {
         let found = content.filter(|found| *found != planned)?;

@@ -11,7 +11,7 @@ use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::metadata::{FileKind, Metadata};
 use crate::fs::root::Root;
-use crate::plan::{Directory, Entry, EntryKind, File, Plan, Protection};
+use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, PlannedFile, Protection};
 
 /// The entries of a plan that are compared with the disk.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +147,7 @@ impl Observer<'_> {
     fn file(
         &mut self,
         index: usize,
-        file: &File,
+        file: &PlannedFile,
         dir: &Dir,
         name: &OsStr,
     ) -> Result<Found, FsError> {
@@ -174,7 +174,7 @@ impl Observer<'_> {
     fn directory(
         &self,
         entry: &Entry,
-        directory: &Directory,
+        directory: &PlannedDirectory,
         dir: &Dir,
         name: &OsStr,
     ) -> Result<Found, FsError> {
