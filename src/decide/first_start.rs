@@ -86,3 +86,44 @@ pub(crate) fn refusal(
         .or_else(|| interrupted.and_then(|interrupted| interrupted.conflict(digest)));
     not_meant.map_or(problems, Vec::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interrupted(digest: Option<Digest>) -> Interrupted {
+        Interrupted {
+            state_dir: "/var/lib/sealinit".into(),
+            digest,
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_was_not_meant_is_refused_for_that_alone() {
+        let (this, other) = (Digest::of(b"this"), Digest::of(b"other"));
+        let problems = || vec![Error::SetgroupsDenied, Error::SetgroupsDenied];
+        for pin in [None, Some(this), Some(other)] {
+            for journal in [None, Some(Some(this)), Some(Some(other)), Some(None)] {
+                let journal = journal.map(interrupted);
+                let errors = refusal(this, problems(), pin, journal.as_ref());
+                match (pin, &journal) {
+                    (Some(pin), _) if pin == other => {
+                        assert!(matches!(errors.as_slice(), [Error::Pin { .. }]));
+                    }
+                    (_, Some(journal)) if journal.digest != Some(this) => {
+                        assert!(matches!(errors.as_slice(), [Error::Interrupted { .. }]));
+                    }
+                    _ => assert_eq!(errors.len(), problems().len()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_refuses_a_configuration_without_problems_that_was_meant() {
+        let digest = Digest::of(b"this");
+        let resumed = interrupted(Some(digest));
+        assert!(refusal(digest, Vec::new(), Some(digest), Some(&resumed)).is_empty());
+        assert!(refusal(digest, Vec::new(), None, None).is_empty());
+    }
+}

@@ -51,11 +51,13 @@ impl LaterStart<'_> {
         let circumstances = Circumstances {
             digest: seal.digest,
             pin: request.pin,
+            installer: plan.installer,
             caller: caller.uid,
             obstacles,
             manifest: manifest.clone(),
+            on_manifest_change: plan.on_manifest_change,
         };
-        if let Err(errors) = later_start::admit(plan, circumstances) {
+        if let Err(errors) = later_start::admit(circumstances) {
             return Assessment {
                 manifest: None,
                 action: Err(errors),
@@ -75,7 +77,7 @@ impl LaterStart<'_> {
         let action = later_start::decide(plan.on_drift, plan.lock, pinned, drifts)?;
         if let Action::Restore(drifts) = &action {
             let obstacles = preflight::restore(self.root, plan, drifts, self.caller);
-            later_start::restorable(plan, drifts, obstacles)?;
+            later_start::restorable(&plan.entries, drifts, obstacles)?;
         }
         Ok(action)
     }
