@@ -5,13 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::accounts::Identities;
 use crate::decide::first_start::Candidate;
@@ -108,64 +106,34 @@ enum KindName {
     Absent,
 }
 
-/// A name or an argument: text where it is UTF-8, hexadecimal bytes where it is not.
+/// A name or an argument: text if it is UTF-8, otherwise its bytes in hexadecimal.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
 enum Bytes {
     Text(String),
-    Hex { hex: String },
+    Hex(HexBytes),
 }
 
-/// `"text"` or `{"hex": "…"}`. By hand: what serde derives for that keeps a copy of every value, and of every kind there could be.
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Hex { hex } => serializer.collect_map([("hex", hex)]),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-
-        impl<'de> Visitor<'de> for Read {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or {\"hex\": \"...\"}")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
-                Ok(Bytes::Text(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bytes, A::Error> {
-                let (Some(("hex", hex)), None) = (map.next_entry()?, map.next_key::<&str>()?)
-                else {
-                    return Err(de::Error::custom("expected \"hex\" and nothing else"));
-                };
-                Ok(Bytes::Hex { hex })
-            }
-        }
-
-        deserializer.deserialize_any(Read)
-    }
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HexBytes {
+    hex: String,
 }
 
 impl Bytes {
     fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Hex {
+            Err(_) => Self::Hex(HexBytes {
                 hex: base16ct::lower::encode_string(bytes),
-            },
+            }),
         }
     }
 
     fn into_os_string(self) -> Option<OsString> {
         match self {
             Self::Text(text) => Some(text.into()),
-            Self::Hex { hex } => base16ct::mixed::decode_vec(&hex)
+            Self::Hex(HexBytes { hex }) => base16ct::mixed::decode_vec(&hex)
                 .ok()
                 .map(OsString::from_vec),
         }
