@@ -40,8 +40,6 @@ mod state; // the record of what was installed
 mod sys; // system calls without a safe wrapper, and the kernel's numbers
 mod verify; // compares the disk with a plan
 
-pub use crate::sys::Heap;
-
 /// The whole program: reads the command line, does what it says, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+#[cfg(target_env = "musl")]
 #[global_allocator]
-static HEAP: sealinit::Heap = sealinit::Heap;
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     sealinit::main()

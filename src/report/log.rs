@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use clap::ValueEnum;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -222,7 +222,7 @@ impl<M: SerializeMap> Visit for Object<M> {
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// When, on the monotonic clock.
-    started: Duration,
+    started: Instant,
     pub(crate) digest: Option<Digest>,
     pub(crate) pin: PinStatus,
     pub(crate) lock: Protection,
@@ -234,7 +234,7 @@ impl Summary {
     /// Of a start that begins now, and of which nothing is known yet.
     pub(crate) fn begin() -> Self {
         Self {
-            started: sys::monotonic(),
+            started: Instant::now(),
             digest: None,
             pin: PinStatus::None,
             lock: Protection::None,
@@ -306,8 +306,7 @@ impl Summary {
             pin: self.pin.name(),
             lock: self.lock.name(),
             entries: self.entries as u64,
-            ms: u64::try_from(sys::monotonic().saturating_sub(self.started).as_millis())
-                .unwrap_or(u64::MAX),
+            ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

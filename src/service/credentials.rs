@@ -12,7 +12,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setfsgid, setfsuid};
+use nix::unistd::{
+    Gid, Uid, fchown, getgroups, getresgid, getresuid, isatty, setegid, seteuid, setfsgid,
+    setfsuid, setgroups, setresgid, setresuid,
+};
 
 use crate::accounts::Caller;
 use crate::error::Error;
@@ -24,7 +27,8 @@ use crate::sys::{self, Capabilities};
 const LAST_MOMENTS: usize = 1000;
 
 /// The ids that are given up.
-const ROOT: u32 = 0;
+const ROOT_UID: Uid = Uid::from_raw(0);
+const ROOT_GID: Gid = Gid::from_raw(0);
 
 /// Proof that this process has the service's credentials and nothing of root's.
 #[derive(Debug)]
@@ -51,17 +55,17 @@ pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged
         cleared => cleared.map_err(failed("clearing the ambient set"))?,
     }
     if service.capabilities != CapabilitySet::EMPTY {
-        sys::set_keep_capabilities(true)
-            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+        prctl::set_keepcaps(true).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     if caller.is_root() {
         // Groups before gid before uid: each needs what the next gives up.
         if !caller.has_groups(&service.groups) {
-            let groups: Vec<u32> = service.groups.iter().copied().collect();
-            sys::set_groups(&groups).map_err(failed("setgroups"))?;
+            let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
+            setgroups(&groups).map_err(failed("setgroups"))?;
         }
-        sys::set_gids(service.gid).map_err(failed("setresgid"))?;
-        sys::set_uids(service.uid).map_err(failed("setresuid"))?;
+        let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+        setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+        setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
     }
     // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0 would keep all of them, and the
     // inheritable set of a container engine has been too large before (CVE-2022-24769).
@@ -70,8 +74,7 @@ pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged
         sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
     }
     if service.capabilities != CapabilitySet::EMPTY {
-        sys::set_keep_capabilities(false)
-            .map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+        prctl::set_keepcaps(false).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     // Last: it forbids nothing of the above, but whatever a later version adds above may need what it forbids.
     if service.no_new_privileges {
@@ -243,7 +246,7 @@ fn prove(service: &Service, caller: &Caller, dropped: CapabilitySet) -> Result<(
     // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
     if kept
         .iter()
-        .any(|capability| sys::ambient_has(capability) != Some(true))
+        .any(|capability| sys::ambient_has(capability) != Ok(true))
     {
         return not_dropped(format!("the ambient set is not {kept}"));
     }
@@ -256,13 +259,13 @@ fn prove(service: &Service, caller: &Caller, dropped: CapabilitySet) -> Result<(
     // Who keeps these may change ids; everybody else must fail.
     let may_change_uid = kept.contains(Capability::SETUID);
     let may_change_gid = kept.contains(Capability::SETGID);
-    if service.uid != ROOT && !may_change_uid && sys::set_effective_uid(ROOT).is_ok() {
+    if uid != ROOT_UID && !may_change_uid && seteuid(ROOT_UID).is_ok() {
         return not_dropped("uid 0 could be taken back".into());
     }
-    if service.gid != ROOT && !may_change_gid && sys::set_effective_gid(ROOT).is_ok() {
+    if gid != ROOT_GID && !may_change_gid && setegid(ROOT_GID).is_ok() {
         return not_dropped("gid 0 could be taken back".into());
     }
-    if service.uid != ROOT && !may_change_gid && sys::set_groups(&[ROOT]).is_ok() {
+    if uid != ROOT_UID && !may_change_gid && setgroups(&[ROOT_GID]).is_ok() {
         return not_dropped("group 0 could be taken back".into());
     }
     Ok(())

@@ -18,9 +18,6 @@ use crate::sys::{self, Change, Received};
 /// Docker kills. In seconds.
 pub(crate) const DEFAULT_GRACE: u32 = 8;
 
-/// A service that has run this long is going to stay.
-const SETTLED: Duration = Duration::from_millis(100);
-
 /// How long what was killed may take to be reaped, where we are not PID 1 and it would outlive us.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -229,27 +226,18 @@ struct Supervising<'a> {
 
 impl Supervising<'_> {
     fn until_the_end(mut self) -> u8 {
-        let mut settled = false;
         loop {
             // Before the first wait too: a child that ended at once may have been reported before anyone listened.
             if let Some(code) = self.reap() {
                 return code;
             }
-            match sys::wait_signal((!settled).then_some(SETTLED)) {
-                Ok(Some(received)) => {
-                    // The lowest signal comes first: that the service was stopped may be known only now.
-                    if let Some(code) = self.reap() {
-                        return code;
-                    }
-                    self.take(received);
+            // An error is an interruption by a tracer: wait again.
+            if let Ok(Some(received)) = sys::wait_signal(None) {
+                // The lowest signal comes first: that the service was stopped may be known only now.
+                if let Some(code) = self.reap() {
+                    return code;
                 }
-                // It may be a long sleep, and a command that is over at once has not waited for this.
-                Ok(None) => {
-                    sys::give_memory_back();
-                    settled = true;
-                }
-                // An interruption by a tracer; there is nothing to do but to wait again.
-                Err(_) => {}
+                self.take(received);
             }
         }
     }
