@@ -166,6 +166,7 @@ impl Child {
     /// This process owns no descriptor any more, and nothing on the heap.
     pub(crate) fn supervise(self, manners: &SupervisionConfig) -> u8 {
         sys::close_from(3);
+        sys::forget_program();
         let code = Supervising {
             pid: self.pid,
             manners,
