@@ -187,7 +187,7 @@ fn refusal(drifts: Vec<Drift>) -> Vec<Error> {
 mod tests {
     use super::*;
     use crate::drift::ContentChange;
-    use crate::fs::dir::FileKind;
+    use crate::fs::metadata::FileKind;
     use crate::plan::EntryKind;
 
     const POLICIES: [OnDrift; 3] = [OnDrift::Refuse, OnDrift::Warn, OnDrift::Restore];

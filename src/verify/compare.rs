@@ -234,3 +234,6 @@ fn kind_of(found: &Found) -> Option<FileKind> {
         Found::Other(kind) => Some(*kind),
     }
 }
+
+#[cfg(test)]
+mod tests;
