@@ -1,28 +1,29 @@
-//! What the command line and the environment say; the flag wins.
-//!
-//! Never does anything about it.
+//! The command line: its commands, and errors in it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::accounts::UserSpec;
-use crate::commands::check as rehearsal;
+use crate::commands::check::CheckArgs;
+use crate::commands::digest::DigestArgs;
 use crate::commands::init;
-use crate::commands::plan as forecast;
-use crate::commands::verify as verification;
-use crate::digest::Digest;
+use crate::commands::options::{LogOptions, PinValue};
+use crate::commands::plan::PlanArgs;
+use crate::commands::run::RunArgs;
+use crate::commands::status::StatusArgs;
+use crate::commands::verify::VerifyArgs;
+use crate::escape::escaped;
 use crate::manifest::SignalTarget;
-use crate::report::Format;
-use crate::report::log::{LogFormat, LogLevel};
 use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
-use crate::start::request::Request;
 use crate::sys::signal::{Signal, no_such_signal};
 
-/// A static, configure-once init for containers: installs and locks the configuration at the first start, seals it, drops root and
-/// becomes the service; verifies the seal at every later start, or refuses to run.
+/// A static, configure-once init for containers: installs and locks the configuration at the first
+/// start, seals it, drops root and becomes the service; verifies the seal at every later start, or
+/// refuses to run.
 #[derive(Debug, Parser)]
 #[command(name = "sealinit", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -33,24 +34,40 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Configure once or verify, drop root, and become the service (ENTRYPOINT)
-    Run(Lazy<Run>),
-    /// Run a command with signals, reaping and a proven privilege drop, without any configuration
-    Init(Lazy<Init>),
+    Run(Lazy<RunArgs>),
+    /// Run a command with signal handling, reaping and a privilege drop, without configuration
+    Init(Lazy<InitArgs>),
     /// Compare the disk with the seal: for health checks, probes and cron jobs, or from the host
-    Verify(Lazy<Verify>),
-    /// Would a first start succeed here? Tells all that would stop it, and writes nothing
-    Check(Lazy<Check>),
-    /// Tell what a start would do now, entry by entry
-    Plan(Lazy<Plan>),
+    Verify(Lazy<VerifyArgs>),
+    /// Check whether a first start would succeed here; shows all problems, writes nothing
+    Check(Lazy<CheckArgs>),
+    /// Show what a start would do now, entry by entry
+    Plan(Lazy<PlanArgs>),
     /// Print the manifest's JSON Schema (2020-12), for editors and CI
     Schema,
-    /// Print what is sealed: when, by which version, digest and entries
-    Status(Lazy<Status>),
-    /// Print the digest of a manifest and all that it names: on any host, as any user, without the image
-    Digest(Lazy<DigestOf>),
+    /// Show what is sealed: when, by which version, digest and entries
+    Status(Lazy<StatusArgs>),
+    /// Print the digest of a manifest and all that it names: on any host, as any user
+    Digest(Lazy<DigestArgs>),
 }
 
-/// The options of a command that are not defined before it is the one that is given: the definition of all of them took a tenth of a start.
+impl Command {
+    /// The options of the log, for commands that log.
+    pub(crate) fn log_options(&self) -> Option<&LogOptions> {
+        match self {
+            Self::Run(Lazy(run)) => Some(&run.log),
+            Self::Init(Lazy(init)) => Some(&init.log),
+            Self::Verify(Lazy(verify)) => Some(&verify.log),
+            Self::Check(Lazy(check)) => Some(&check.log),
+            Self::Plan(Lazy(plan)) => Some(&plan.log),
+            Self::Schema => None,
+            Self::Status(Lazy(status)) => Some(&status.log),
+            Self::Digest(Lazy(digest)) => Some(&digest.log),
+        }
+    }
+}
+
+/// The options of a command, defined only when that command is used.
 #[derive(Debug)]
 pub(crate) struct Lazy<T>(pub(crate) T);
 
@@ -75,76 +92,36 @@ impl<T: Args> FromArgMatches for Lazy<T> {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) manifest: ManifestOption,
-    #[command(flatten)]
-    pub(crate) state: StateOption,
-    /// Install and run only the configuration with this digest
-    #[arg(
-        long,
-        value_name = "sha256:HEX",
-        env = "SEALINIT_PIN",
-        hide_env_values = true
-    )]
-    pub(crate) pin: Option<Digest>,
-    /// Stay as PID 1 and supervise the service, whatever the manifest says
-    #[arg(long)]
-    pub(crate) supervise: bool,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
-    /// Run this instead of the manifest's command (CMD)
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
-}
+#[command(after_help = "\
+Exit codes: the command's own, or 67 if a user or group is unknown, 77 if privileges are missing,
+126 not executable, 127 not found, 128+n signal n; 2 for wrong usage.
 
-impl Run {
-    pub(crate) fn request(self) -> Request {
-        request(self.manifest, self.state, self.pin, self.command)
-    }
-}
-
-/// What `run` is told, and so are the commands that say what it would do.
-fn request(
-    manifest: ManifestOption,
-    state: StateOption,
-    pin: Option<Digest>,
-    command: Vec<OsString>,
-) -> Request {
-    Request {
-        manifest: manifest.manifest,
-        state_dir: state.state_dir,
-        pin,
-        command,
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Init {
-    /// Whom signals are passed on to: the command's process, or its process group
+Example: sealinit init --user www-data -- nginx -g 'daemon off;'")]
+pub(crate) struct InitArgs {
+    /// The receiver of signals: the command's process, or its process group
     #[arg(long, default_value = "child")]
     target: SignalTarget,
-    /// Pass a signal on as another (TERM=QUIT), or not at all (HUP=)
+    /// Forward a signal as another one (TERM=QUIT), or not at all (HUP=)
     #[arg(long, value_name = "FROM=TO", value_parser = rewrite)]
     rewrite: Vec<(Signal, Option<Signal>)>,
-    /// End with 0 where the command ends with this exit code
+    /// Exit with 0 if the command exits with this code
     #[arg(long, value_name = "CODE")]
     expected_exit: Vec<u8>,
-    /// How long what the command left behind may take to end
+    /// Seconds between SIGTERM and SIGKILL for processes left over when the command has ended
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
     stop_grace: u32,
-    /// Become this user for good: names or ids; without it, credentials stay as they are
+    /// Become this user for good: names or ids; without it, credentials stay unchanged
     #[arg(long, value_name = "USER[:GROUP][+GROUP...]")]
     user: Option<UserSpec>,
     #[command(flatten)]
-    pub(crate) log: LogOptions,
+    log: LogOptions,
     /// The command to run
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-impl From<Init> for init::Options {
-    fn from(init: Init) -> Self {
+impl From<InitArgs> for init::Options {
+    fn from(init: InitArgs) -> Self {
         let manners = SupervisionConfig {
             target: init.target,
             rewrite: init.rewrite.into_iter().collect(),
@@ -159,7 +136,7 @@ impl From<Init> for init::Options {
     }
 }
 
-/// `FROM=TO`, or `FROM=` for a signal that is not passed on.
+/// Parses `FROM=TO`, or `FROM=` for a signal that is not forwarded.
 fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
     let (from, to) = text
         .split_once('=')
@@ -175,195 +152,118 @@ fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
     ))
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    #[command(flatten)]
-    root: RootOption,
-    #[command(flatten)]
-    state: StateOption,
-    /// The digest that must have been sealed
-    #[arg(
-        long,
-        value_name = "sha256:HEX",
-        env = "SEALINIT_PIN",
-        hide_env_values = true
-    )]
-    pin: Option<Digest>,
-    #[command(flatten)]
-    pub(crate) report: ReportOption,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
+/// Parses the command line; the first of `arguments` is the program's name.
+///
+/// # Errors
+/// A request for help or the version, or wrong usage: safe to print, and naming the environment
+/// variable if an option's value comes from one.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
+    let parsed = Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| {
+            refuse_empty_pin(&matches)?;
+            Cli::from_arg_matches(&matches)
+        });
+    match parsed {
+        Ok(cli) => Ok(cli.command),
+        Err(error) => Err(explained(error, arguments.get(1..).unwrap_or_default())),
+    }
 }
 
-impl From<Verify> for verification::Options {
-    fn from(verify: Verify) -> Self {
-        Self {
-            root: verify.root.root,
-            state_dir: verify.state.state_dir,
-            pin: verify.pin,
+/// Refuses `--pin ""`: an empty pin is none in the environment alone, and a mistake in a script.
+fn refuse_empty_pin(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((_, options)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let given = options.try_contains_id("pin").is_ok()
+        && options.value_source("pin") == Some(ValueSource::CommandLine);
+    let empty = given && options.get_one("pin") == Some(&PinValue::Empty);
+    if empty {
+        let message = "a value is required for '--pin <sha256:HEX>' but none was supplied\n";
+        return Err(clap::Error::raw(ErrorKind::InvalidValue, message));
+    }
+    Ok(())
+}
+
+/// Adds to an error what an operator needs, and escapes what is quoted from `arguments`.
+fn explained(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let variable = variable_of(&error, arguments);
+    if let Some(usage) = suggested_usage(&error, arguments) {
+        let tip = format!("to run a command, write '{}'", escaped(&usage));
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    let quoted: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| Some((kind, without_controls(value)?)))
+        .collect();
+    for (kind, value) in quoted {
+        error.insert(kind, value);
+    }
+    if let Some(variable) = variable {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
+    }
+    error
+}
+
+fn without_controls(value: &ContextValue) -> Option<ContextValue> {
+    match value {
+        ContextValue::String(text) => Some(ContextValue::String(escaped(text).to_string())),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(
+            texts.iter().map(|text| escaped(text).to_string()).collect(),
+        )),
+        _ => None,
+    }
+}
+
+/// Returns the environment variable that an invalid value comes from, if the option is not among
+/// `arguments`.
+fn variable_of(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    if !matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8
+    ) {
+        return None;
+    }
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let option = argument.split([' ', '=']).next()?;
+    let given = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .filter_map(|argument| argument.to_str())
+        .any(|argument| argument.split('=').next() == Some(option));
+    let name = option.strip_prefix("--")?.replace('-', "_").to_uppercase();
+    let variable = format!("SEALINIT_{name}");
+    (!given && std::env::var_os(&variable).is_some()).then_some(variable)
+}
+
+/// Returns the command line with `--` before the service's command, if an argument looks like one.
+fn suggested_usage(error: &clap::Error, arguments: &[OsString]) -> Option<OsString> {
+    let (context, command) = match error.kind() {
+        ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
+            (ContextKind::InvalidSubcommand, Some("run"))
         }
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, None),
+        _ => return None,
+    };
+    let Some(ContextValue::String(found)) = error.get(context) else {
+        return None;
+    };
+    let takes_command = ["run", "init", "check", "plan"];
+    let first = arguments.first()?.to_str()?;
+    if found.starts_with('-') || (command.is_none() && !takes_command.contains(&first)) {
+        return None;
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    #[command(flatten)]
-    root: RootOption,
-    #[command(flatten)]
-    manifest: ManifestOption,
-    #[command(flatten)]
-    state: StateOption,
-    /// The digest that the configuration must have
-    #[arg(
-        long,
-        value_name = "sha256:HEX",
-        env = "SEALINIT_PIN",
-        hide_env_values = true
-    )]
-    pin: Option<Digest>,
-    /// Take warnings for problems
-    #[arg(long)]
-    strict: bool,
-    /// How to print what was found
-    #[arg(long, default_value = "text")]
-    pub(crate) format: CheckFormat,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
-    /// The command that would be run instead of the manifest's (CMD)
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-impl From<Check> for rehearsal::Options {
-    fn from(check: Check) -> Self {
-        Self {
-            root: check.root.root,
-            request: request(check.manifest, check.state, check.pin, check.command),
-            strict: check.strict,
-        }
-    }
-}
-
-/// How `check` prints what it found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CheckFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object on one line.
-    Json,
-    /// `JUnit` XML, which CI systems show.
-    Junit,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    #[command(flatten)]
-    manifest: ManifestOption,
-    #[command(flatten)]
-    state: StateOption,
-    /// The digest that the configuration must have
-    #[arg(
-        long,
-        value_name = "sha256:HEX",
-        env = "SEALINIT_PIN",
-        hide_env_values = true
-    )]
-    pin: Option<Digest>,
-    /// Show how the contents of text files differ; never those of secrets
-    #[arg(long)]
-    diff: bool,
-    #[command(flatten)]
-    pub(crate) report: ReportOption,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
-    /// The command that would be run instead of the manifest's (CMD)
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-impl From<Plan> for forecast::Options {
-    fn from(plan: Plan) -> Self {
-        Self {
-            request: request(plan.manifest, plan.state, plan.pin, plan.command),
-            diff: plan.diff,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Status {
-    #[command(flatten)]
-    pub(crate) root: RootOption,
-    #[command(flatten)]
-    pub(crate) state: StateOption,
-    #[command(flatten)]
-    pub(crate) report: ReportOption,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RootOption {
-    /// The container's root directory, seen from the host: /proc/PID/root, or a mounted image
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) root: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReportOption {
-    /// How to print what was found
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DigestOf {
-    #[command(flatten)]
-    pub(crate) manifest: ManifestOption,
-    #[command(flatten)]
-    pub(crate) log: LogOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ManifestOption {
-    /// The manifest; relative sources are looked for beside it
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SEALINIT_MANIFEST",
-        default_value = "/etc/sealinit/manifest.json"
-    )]
-    pub(crate) manifest: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StateOption {
-    /// Where journal and seal are kept; absolute
-    #[arg(long, value_name = "DIR", env = "SEALINIT_STATE_DIR", default_value = "/var/lib/sealinit", value_parser = absolute)]
-    pub(crate) state_dir: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LogOptions {
-    /// How to log to standard error
-    #[arg(long, env = "SEALINIT_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-    /// How much to log
-    #[arg(long, env = "SEALINIT_LOG_LEVEL", default_value = "info")]
-    pub(crate) log_level: LogLevel,
-}
-
-/// An absolute path without `.` and `..`, which could mean another directory at another start.
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path: PathBuf = text.into();
-    let plain = path
-        .components()
-        .skip(1)
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    if path.is_absolute() && plain && path.parent().is_some() {
-        // Rebuilt from its components: without a slash too many.
-        Ok(path.components().collect())
-    } else {
-        Err("write an absolute path other than /, without . and ..".into())
-    }
+    let place = arguments.iter().position(|argument| argument == &**found)?;
+    let (before, after) = arguments.split_at(place);
+    let mut words: Vec<OsString> = vec!["sealinit".into()];
+    words.extend(command.map(OsString::from));
+    words.extend_from_slice(before);
+    words.push("--".into());
+    words.extend_from_slice(after);
+    Some(words.join(" ".as_ref()))
 }

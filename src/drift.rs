@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::escape::escaped;
 use crate::fs::metadata::FileKind;
+use crate::ids::{IdNames, id};
 
 /// One difference between the disk and the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,11 +98,7 @@ pub(crate) enum Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::Changed => "changed",
-        })
+        self.serialize(f)
     }
 }
 
@@ -113,7 +110,31 @@ pub(crate) struct RenderedDrift {
     pub(crate) change: Change,
     pub(crate) attribute: &'static str,
     pub(crate) expected: String,
+    /// The account's or group's name, if `expected` is an id that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expected_name: Option<String>,
     pub(crate) found: String,
+    /// As `expected_name`, for `found`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) found_name: Option<String>,
+}
+
+impl RenderedDrift {
+    /// The expected value for people: an id with its name.
+    pub(crate) fn expected(&self) -> String {
+        id(&self.expected, self.expected_name.as_deref())
+    }
+
+    /// The found value for people: an id with its name.
+    pub(crate) fn found(&self) -> String {
+        id(&self.found, self.found_name.as_deref())
+    }
+
+    /// Attribute and values for people, without the path.
+    pub(crate) fn values(&self) -> String {
+        let (expected, found) = (self.expected(), self.found());
+        format!("{}: expected {expected}, found {found}", self.attribute)
+    }
 }
 
 /// Shown where nothing is expected or found.
@@ -146,8 +167,17 @@ impl Drift {
     }
 
     /// The words for logs and reports.
-    pub(crate) fn rendered(&self) -> RenderedDrift {
+    pub(crate) fn rendered(&self, names: &IdNames) -> RenderedDrift {
         let (attribute, expected, found) = self.words();
+        let (expected_name, found_name) = match self {
+            Self::Owner {
+                expected, found, ..
+            } => (names.user(*expected), names.user(*found)),
+            Self::Group {
+                expected, found, ..
+            } => (names.group(*expected), names.group(*found)),
+            _ => (None, None),
+        };
         RenderedDrift {
             path: self
                 .path()
@@ -155,7 +185,9 @@ impl Drift {
             change: self.change(),
             attribute,
             expected,
+            expected_name,
             found,
+            found_name,
         }
     }
 
@@ -220,15 +252,14 @@ impl ContentChange {
     }
 }
 
+impl fmt::Display for RenderedDrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.values())
+    }
+}
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RenderedDrift {
-            path,
-            attribute,
-            expected,
-            found,
-            ..
-        } = self.rendered();
-        write!(f, "{path}: {attribute}: expected {expected}, found {found}")
+        write!(f, "{}", self.rendered(&IdNames::default()))
     }
 }

@@ -16,8 +16,10 @@ use crate::sys::signal::Signal;
 
 /// The exit codes, as documented in the README.
 pub(crate) mod exit_code {
-    /// What `verify` and `check` found.
+    /// `verify` or `check` found a problem.
     pub(crate) const FOUND: u8 = 1;
+    /// Wrong usage.
+    pub(crate) const USAGE: u8 = 2;
     /// A source is missing or unreadable (`EX_NOINPUT` of sysexits.h).
     pub(crate) const SOURCE: u8 = 66;
     /// A user or group is unknown (`EX_NOUSER`).

@@ -6,14 +6,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::{CheckFormat, Cli, Command, Lazy};
+use crate::cli::{Command, InitArgs, Lazy};
 use crate::error::{Error, exit_code};
-use crate::plan::configuration::Configuration;
-use crate::plan::sources::SourceScope;
-use crate::report::Format;
-use crate::report::log::Summary;
+use crate::report::summary::Summary;
 use crate::service::Launched;
 
 mod accounts; // names and ids, without NSS
@@ -28,6 +23,7 @@ mod fs; // the file system below a root, without races
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing; // entry points for tests/fuzz
+mod ids; // ids, shown with their names
 mod install; // puts a plan on disk
 mod json; // strict JSON, all problems at once
 mod manifest; // the native format
@@ -40,45 +36,46 @@ mod state; // the record of what was installed
 mod sys; // system calls without a safe wrapper, and the kernel's numbers
 mod verify; // compares the disk with a plan
 
-/// The whole program: reads the command line, does what it says, and gives the exit code.
+/// The whole program: parses the command line, sets up the log, runs the command, prints its report
+/// and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A signal to stop that comes too early for the service waits until there is one to get it. A kernel that cannot do this
-    // can do nothing else that is needed either, and will say so.
+    // A signal that comes before the service runs waits for it. A kernel without signal masks
+    // fails at the next step as well, and that is reported.
     let _ = sys::block_signals();
     report_panics();
     let summary = Summary::begin();
-    let command = Cli::parse().command;
+    match cli::parse(&std::env::args_os().collect::<Vec<_>>()) {
+        Ok(command) => run(command, summary).into(),
+        Err(error) => usage(&error).into(),
+    }
+}
+
+fn run(command: Command, summary: Summary) -> u8 {
     if !matches!(command, Command::Run(_) | Command::Init(_)) {
         let _ = sys::unblock_signals();
     }
+    if let Some(options) = command.log_options() {
+        report::log::init(options.format(), options.level());
+    }
     let ended = match command {
-        Command::Run(Lazy(run)) => run_service(run, summary).map(Launched::supervise),
-        Command::Init(Lazy(init)) => run_command(init).map(Launched::supervise),
-        command => report(command).map_err(log_errors),
+        Command::Run(Lazy(run)) => run.run(summary).map(Launched::supervise),
+        Command::Init(Lazy(init)) => run_init(init).map(Launched::supervise),
+        Command::Verify(Lazy(verify)) => verify.run().map_err(log_errors),
+        Command::Check(Lazy(check)) => check.run().map_err(log_errors),
+        Command::Plan(Lazy(plan)) => plan.run().map_err(log_errors),
+        Command::Schema => commands::schema::run().map_err(log_errors),
+        Command::Status(Lazy(status)) => status.run().map_err(log_errors),
+        Command::Digest(Lazy(digest)) => digest.run().map_err(log_errors),
     };
-    // Of several problems the one with the lowest code decides, so that the code does not depend on their order.
-    let code = |errors: Vec<Error>| {
-        errors
-            .iter()
-            .map(Error::exit_code)
-            .min()
-            .unwrap_or(exit_code::BUG)
-    };
-    ended.unwrap_or_else(code).into()
-}
-
-fn run_service(run: cli::Run, mut summary: Summary) -> Result<Launched, Vec<Error>> {
-    report::log::install(run.log.log_format, run.log.log_level);
-    let supervise = run.supervise;
-    start::start(&run.request(), supervise, &mut summary).inspect_err(|errors| {
-        summary.log_refusal(errors);
-        report::termination_log::write(errors);
+    // The lowest code of several problems, so that their order does not matter.
+    ended.unwrap_or_else(|errors| {
+        let codes = errors.iter().map(Error::exit_code);
+        codes.min().unwrap_or(exit_code::BUG)
     })
 }
 
-fn run_command(init: cli::Init) -> Result<Launched, Vec<Error>> {
-    report::log::install(init.log.log_format, init.log.log_level);
+fn run_init(init: InitArgs) -> Result<Launched, Vec<Error>> {
     commands::init::init(init.into())
         .inspect_err(|errors| report::termination_log::write(errors))
         .map_err(log_errors)
@@ -91,65 +88,29 @@ fn log_errors(errors: Vec<Error>) -> Vec<Error> {
     errors
 }
 
-/// The commands that only look and tell; gives the exit code.
-fn report(command: Command) -> Result<u8, Vec<Error>> {
-    match command {
-        Command::Run(_) | Command::Init(_) => {}
-        Command::Verify(Lazy(verify)) => {
-            report::log::install(verify.log.log_format, verify.log.log_level);
-            let format = verify.report.format;
-            let found = commands::verify::verification(&verify.into());
-            report::print(&found, format)?;
-            return Ok(found.exit_code());
-        }
-        Command::Check(Lazy(check)) => {
-            report::log::install(check.log.log_format, check.log.log_level);
-            let format = check.format;
-            let found = commands::check::rehearsal(&check.into())?;
-            match format {
-                CheckFormat::Text => report::print(&found, Format::Text)?,
-                CheckFormat::Json => report::print(&found, Format::Json)?,
-                CheckFormat::Junit => report::write(&found.junit())?,
-            }
-            return Ok(found.exit_code());
-        }
-        Command::Plan(Lazy(plan)) => {
-            report::log::install(plan.log.log_format, plan.log.log_level);
-            let format = plan.report.format;
-            report::print(&commands::plan::forecast(&plan.into())?, format)?;
-        }
-        Command::Schema => report::write(&manifest_schema())?,
-        Command::Status(Lazy(status)) => {
-            report::log::install(status.log.log_format, status.log.log_level);
-            let found = commands::status::status(&status.root.root, &status.state.state_dir)?;
-            report::print(&found, status.report.format)?;
-            return Ok(found.exit_code());
-        }
-        Command::Digest(Lazy(digest)) => {
-            report::log::install(digest.log.log_format, digest.log.log_level);
-            let configuration =
-                Configuration::load(&digest.manifest.manifest, SourceScope::All)?.complete()?;
-            report::write(&format!("{}\n", configuration.digest()))?;
-        }
+/// Prints help or an error of usage; returns the exit code.
+fn usage(error: &clap::Error) -> u8 {
+    let text = error.to_string();
+    // A closed standard output or standard error leaves nowhere to report it.
+    let _ = if error.use_stderr() {
+        std::io::stderr().write_all(text.as_bytes())
+    } else {
+        std::io::stdout().write_all(text.as_bytes())
+    };
+    if error.use_stderr() {
+        exit_code::USAGE
+    } else {
+        0
     }
-    Ok(0)
 }
 
-/// The JSON Schema of the manifest, as `sealinit schema` prints it.
-fn manifest_schema() -> String {
-    // A value made of strings has a JSON form.
-    serde_json::to_string_pretty(&json::schema::schema::<manifest::ManifestDocument>())
-        .unwrap_or_default()
-        + "\n"
-}
-
-/// The definition of the command line, out of which manual pages and completions are made (`examples/manual.rs`).
+/// The definition of the command line, for manual pages and completions (`examples/manual.rs`).
 #[must_use]
 pub fn command_line() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
+    <cli::Cli as clap::CommandFactory>::command()
 }
 
-/// A panic is a bug. It is one line and a code of its own: as PID 1, an abort would end in a signal that the kernel ignores.
+/// Makes a panic one line on standard error and exit code 70: the kernel ignores PID 1's abort.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic

@@ -1,8 +1,11 @@
 //! `/etc/passwd` and `/etc/group`, read without NSS: a static binary cannot load its shared libraries.
 
+use std::path::Path;
+
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::fs::root::Root;
+use crate::ids::IdNames;
 use crate::json::nearest;
 
 /// Far above any real one. What is larger is an attack on memory (CVE-2024-9676).
@@ -50,6 +53,24 @@ impl Accounts {
             users: parse_passwd(&read("/etc/passwd")?),
             groups: parse_group(&read("/etc/group")?),
         })
+    }
+
+    /// The names of all ids below `root`; none if they cannot be read, since they only make ids
+    /// readable.
+    pub(crate) fn id_names(root: &Path) -> IdNames {
+        let Some(accounts) = Root::open(root)
+            .ok()
+            .and_then(|root| Self::load(&root).ok())
+        else {
+            return IdNames::default();
+        };
+        // The first line of an id counts, as in the C library.
+        let users = accounts.users.into_iter().rev();
+        let groups = accounts.groups.into_iter().rev();
+        IdNames {
+            users: users.map(|user| (user.uid, user.name)).collect(),
+            groups: groups.map(|group| (group.gid, group.name)).collect(),
+        }
     }
 
     // First match wins in all of these, as in the C library.

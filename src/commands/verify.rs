@@ -1,126 +1,154 @@
-//! What `sealinit verify` finds: whether the disk still is what was sealed, and all in which it is not.
+//! `sealinit verify`: compares the disk with the seal.
 //!
-//! Never locks and never writes: it runs beside the service, as often as a health check likes. Where it cannot look it says so and
-//! goes on.
+//! Takes no lock and writes nothing: a health check may run it beside the service. What cannot be
+//! read is reported, and the rest is compared.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use clap::Args;
 use serde::Serialize;
 
-use crate::accounts::Caller;
+use crate::accounts::{Accounts, Caller};
+use crate::commands::options::{FormatOption, LogOptions, PinOption, RootOption, StateOption};
 use crate::digest::Digest;
-use crate::drift::{Drift, RenderedDrift};
+use crate::digest::pin::PinStatus;
+use crate::drift::RenderedDrift;
 use crate::error::{Error, exit_code};
 use crate::fs::root::Root;
-use crate::plan::Entry;
-use crate::report::log::PinStatus;
-use crate::report::{count, shown};
+use crate::plan::{Entry, Protection};
+use crate::report::{count, print, shown};
 use crate::state::seal::Seal;
 use crate::state::{Recorded, StateDir};
 use crate::verify;
 use crate::verify::observe::Scope;
 
-/// What `verify` is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    /// The container's root directory.
-    pub(crate) root: PathBuf,
-    /// Where below it the seal is kept.
-    pub(crate) state_dir: PathBuf,
-    /// The only configuration that may have been sealed.
-    pub(crate) pin: Option<Digest>,
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 if everything is as sealed, 1 if something differs or nothing is sealed, 74 if the
+seal or an entry cannot be read; 2 for wrong usage.
+
+Example: HEALTHCHECK CMD [\"/sbin/sealinit\", \"verify\"]")]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    state: StateOption,
+    #[command(flatten)]
+    pin: PinOption,
+    #[command(flatten)]
+    format: FormatOption,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
 }
 
-/// The answer in one word. Of several that fit, the first here is given.
+impl VerifyArgs {
+    /// Prints the report; returns the exit code.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if standard output is full or closed.
+    pub(crate) fn run(&self) -> Result<u8, Vec<Error>> {
+        let (root, state_dir) = (&self.root.root, &self.state.state_dir);
+        let report = verify(root, state_dir, self.pin.digest());
+        print(&report, self.format.report_format())?;
+        Ok(report.exit_code)
+    }
+}
+
+/// The result in one word: of several that fit, the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    /// The seal could not be looked at.
+pub(crate) enum VerifyResult {
+    /// The seal could not be read.
     Unknown,
     /// There is no seal, and no first start under way.
     Unsealed,
-    /// A first start has not reached its end.
+    /// A first start was interrupted, or is running.
     Interrupted,
-    /// There is a seal, and it cannot be believed.
-    Unbelievable,
-    /// What was sealed is not the pinned configuration.
+    /// There is a seal, and it is damaged or not trustworthy.
+    Invalid,
+    /// The sealed configuration is not the pinned one.
     Mismatch,
     /// Something differs from the seal.
     Drift,
-    /// What could be looked at is as sealed.
+    /// What could be read is as sealed.
     Incomplete,
     /// Everything is as sealed.
     Clean,
 }
 
-/// What was found. The order of the fields is that of the JSON.
+impl fmt::Display for VerifyResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The report of `verify`. The order of the fields is that of the JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct VerifyReport {
-    result: Outcome,
+    result: VerifyResult,
     digest: Option<String>,
-    pin: &'static str,
-    lock: Option<&'static str>,
-    /// How many entries are sealed.
+    pin: PinStatus,
+    lock: Option<Protection>,
+    /// The number of sealed entries.
     entries: usize,
-    /// How many of them are the service's to change (`mutable`), and not compared.
+    /// The number of them that the service may change (`mutable`), which are not compared.
     mutable: usize,
     /// By path.
     differences: Vec<RenderedDrift>,
-    /// By path: what could not be looked at, and why.
-    unseen: Vec<String>,
-    /// Why there is nothing to compare with.
+    /// By path: what could not be read, and why.
+    unreadable: Vec<String>,
+    /// The reason why there is nothing to compare with, or the difference from the pin.
     error: Option<String>,
     #[serde(skip)]
     exit_code: u8,
 }
 
-/// Compares what is below `options.root` with its seal.
-pub(crate) fn verification(options: &Options) -> VerifyReport {
-    match sealed(options) {
-        Ok(Some((tree, seal))) => VerifyReport::of(&tree, &seal, options.pin),
+/// Compares the disk below `root` with the seal in `state_dir`.
+fn verify(root: &Path, state_dir: &Path, pin: Option<Digest>) -> VerifyReport {
+    let shown_dir = shown(state_dir);
+    match sealed(root, state_dir) {
+        Ok(Some((tree, seal))) => VerifyReport::of(&tree, &seal, pin, root),
         Ok(None) => {
-            let state_dir = shown(&options.state_dir);
-            let error = format!("nothing is sealed in {state_dir}; the first sealinit run seals");
-            VerifyReport::without_seal(Outcome::Unsealed, error, exit_code::FOUND)
+            let error = format!("nothing is sealed in {shown_dir}; the first sealinit run seals");
+            VerifyReport::without_seal(VerifyResult::Unsealed, error, exit_code::FOUND)
         }
         Err(Unsealed::Interrupted) => {
-            let state_dir = shown(&options.state_dir);
             let error = format!(
-                "a first start has not reached its end in {state_dir}; start the container again"
+                "a first start was interrupted, or is running, in {shown_dir}; start the container again"
             );
-            VerifyReport::without_seal(Outcome::Interrupted, error, exit_code::FOUND)
+            VerifyReport::without_seal(VerifyResult::Interrupted, error, exit_code::FOUND)
         }
         Err(Unsealed::Error(error)) => {
-            let (outcome, code) = match &error {
-                Error::Seal { .. } => (Outcome::Unbelievable, exit_code::FOUND),
-                error => (Outcome::Unknown, error.exit_code()),
+            let (result, code) = match &error {
+                Error::Seal { .. } => (VerifyResult::Invalid, exit_code::FOUND),
+                error => (VerifyResult::Unknown, error.exit_code()),
             };
-            VerifyReport::without_seal(outcome, error.to_string(), code)
+            VerifyReport::without_seal(result, error.to_string(), code)
         }
     }
 }
 
-/// Why there is no seal to compare with.
+/// The reason why there is no seal to compare with.
 #[derive(Debug)]
 enum Unsealed {
     Interrupted,
     Error(Error),
 }
 
-/// The seal below `options.root`, and the tree in the eyes of whoever sealed.
-fn sealed(options: &Options) -> Result<Option<(Root, Box<Seal>)>, Unsealed> {
-    match look(&options.root, &options.state_dir).map_err(Unsealed::Error)? {
+/// Returns the seal below `root`, and the root directory as the user who sealed trusts it.
+fn sealed(root: &Path, state_dir: &Path) -> Result<Option<(Root, Box<Seal>)>, Unsealed> {
+    match look(root, state_dir).map_err(Unsealed::Error)? {
         (_, Recorded::Nothing) => Ok(None),
         (_, Recorded::Journal(_)) => Err(Unsealed::Interrupted),
         (tree, Recorded::Seal(seal)) => Ok(Some((tree.trusting(seal.identities.installer), seal))),
     }
 }
 
-/// What is recorded below `root`, by whomever.
+/// Returns the record below `root`, of any user.
 ///
 /// # Errors
-/// That it cannot be looked at, or a seal that cannot be believed.
+/// [`Error::Root`] or [`Error::StateLook`] if it cannot be read, [`Error::Seal`] if it is invalid.
 pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Error> {
     let tree = Root::open(root).map_err(|source| Error::Root {
         path: root.to_owned(),
@@ -131,7 +159,7 @@ pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Er
         error => error,
     };
     let state = StateDir::open(&tree, state_dir, &Caller::of_this_process()?).map_err(to_look)?;
-    // Sources are not looked for, so where the manifest was is of no matter.
+    // Sources are not read, so the place of the manifest does not matter.
     let recorded = state
         .recorded_by_any_user(Path::new("/"))
         .map_err(to_look)?;
@@ -140,66 +168,62 @@ pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Er
 }
 
 impl VerifyReport {
-    fn without_seal(result: Outcome, error: String, exit_code: u8) -> Self {
+    fn without_seal(result: VerifyResult, error: String, exit_code: u8) -> Self {
         Self {
             result,
             digest: None,
-            pin: PinStatus::None.name(),
+            pin: PinStatus::None,
             lock: None,
             entries: 0,
             mutable: 0,
             differences: Vec::new(),
-            unseen: Vec::new(),
+            unreadable: Vec::new(),
             error: Some(error),
             exit_code,
         }
     }
 
-    fn of(tree: &Root, seal: &Seal, pin: Option<Digest>) -> Self {
+    fn of(tree: &Root, seal: &Seal, pin: Option<Digest>, root: &Path) -> Self {
         let plan = match seal.plan() {
             Ok(plan) => plan,
             Err(errors) => {
                 let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                return Self::without_seal(Outcome::Unbelievable, why.join("; "), exit_code::FOUND);
+                return Self::without_seal(VerifyResult::Invalid, why.join("; "), exit_code::FOUND);
             }
         };
         let comparison = verify::comparison(tree, &plan, Scope::Sealed);
-        // An extra name is found with its directory, but belongs between the entries that it stands between.
+        let names = Accounts::id_names(root);
+        // An extra name is found with its directory, but is listed in the order of paths.
         let drifts = comparison.by_path().into_values().flatten();
-        let mut unseen: Vec<String> = comparison
+        let mut unreadable: Vec<String> = comparison
             .unreadable
             .iter()
             .map(ToString::to_string)
             .collect();
-        unseen.sort_unstable();
+        unreadable.sort_unstable();
         let error = Error::not_pinned(pin, seal.digest).map(|error| error.to_string());
         let (result, exit_code) = match comparison.unreadable.iter().map(Error::exit_code).min() {
-            _ if error.is_some() => (Outcome::Mismatch, exit_code::FOUND),
-            _ if !comparison.drifts.is_empty() => (Outcome::Drift, exit_code::FOUND),
-            Some(code) => (Outcome::Incomplete, code),
-            None => (Outcome::Clean, 0),
+            _ if error.is_some() => (VerifyResult::Mismatch, exit_code::FOUND),
+            _ if !comparison.drifts.is_empty() => (VerifyResult::Drift, exit_code::FOUND),
+            Some(code) => (VerifyResult::Incomplete, code),
+            None => (VerifyResult::Clean, 0),
         };
         Self {
             result,
             digest: Some(seal.digest.to_string()),
-            pin: PinStatus::of(pin, seal.digest).name(),
-            lock: Some(plan.lock.name()),
+            pin: PinStatus::of(pin, seal.digest),
+            lock: Some(plan.lock),
             entries: plan.entries.len(),
             mutable: plan
                 .entries
                 .iter()
                 .filter(|entry| !Entry::is_verified(entry))
                 .count(),
-            differences: drifts.map(Drift::rendered).collect(),
-            unseen,
+            differences: drifts.map(|drift| drift.rendered(&names)).collect(),
+            unreadable,
             error,
             exit_code,
         }
-    }
-
-    /// The exit code of `verify`.
-    pub(crate) fn exit_code(&self) -> u8 {
-        self.exit_code
     }
 }
 
@@ -207,21 +231,19 @@ impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = count(self.entries, "entry", "entries");
         let differences = count(self.differences.len(), "difference", "differences");
-        // First, for whoever reads no further: Docker keeps the first 4096 bytes of a health check.
-        match (self.result, &self.error) {
-            (Outcome::Unknown, Some(error)) => writeln!(f, "unknown: {error}")?,
-            (Outcome::Unsealed, Some(error)) => writeln!(f, "unsealed: {error}")?,
-            (Outcome::Interrupted, Some(error)) => writeln!(f, "interrupted: {error}")?,
-            (Outcome::Unbelievable, Some(error)) => writeln!(f, "unbelievable: {error}")?,
-            (Outcome::Mismatch, Some(error)) => writeln!(f, "mismatch: {error}")?,
-            (Outcome::Incomplete, _) => {
+        let result = self.result;
+        // The result comes first: Docker keeps 4096 bytes of a health check.
+        match (result, &self.error) {
+            (VerifyResult::Drift, _) => writeln!(f, "{result}: {differences} in {entries}")?,
+            (VerifyResult::Clean, _) => writeln!(f, "{result}: {entries} as sealed")?,
+            (_, Some(error)) => writeln!(f, "{result}: {error}")?,
+            (_, None) => {
+                let unreadable = count(self.unreadable.len(), "path", "paths");
                 writeln!(
                     f,
-                    "incomplete: no difference in what could be looked at of {entries}"
+                    "{result}: {unreadable} could not be read; no difference in the rest of {entries}"
                 )?;
             }
-            (Outcome::Clean, _) => writeln!(f, "clean: {entries} as sealed")?,
-            _ => writeln!(f, "drift: {differences} in {entries}")?,
         }
         if let (Some(digest), Some(lock)) = (&self.digest, self.lock) {
             writeln!(
@@ -230,21 +252,11 @@ impl fmt::Display for VerifyReport {
                 self.pin, self.entries, self.mutable
             )?;
         }
-        for RenderedDrift {
-            path,
-            change,
-            attribute,
-            expected,
-            found,
-        } in &self.differences
-        {
-            writeln!(
-                f,
-                "{change} {path}: {attribute}: expected {expected}, found {found}"
-            )?;
+        for drift in &self.differences {
+            writeln!(f, "{} {drift}", drift.change)?;
         }
-        for why in &self.unseen {
-            writeln!(f, "unseen {why}")?;
+        for why in &self.unreadable {
+            writeln!(f, "unreadable {why}")?;
         }
         Ok(())
     }

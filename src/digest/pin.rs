@@ -1,13 +1,20 @@
-//! The comparison of a configuration's digest with the pinned one.
+//! The comparison of a digest with the pinned one.
+
+use std::fmt;
+
+use serde::Serialize;
 
 use crate::digest::Digest;
 
-/// The result of comparing a digest with the pin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The relation of a configuration's digest to the pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum PinStatus {
-    /// There is no pin, or nothing yet to compare with it.
+    /// There is no pin, or no digest yet to compare with it.
     None,
+    /// The digest is the pinned one.
     Ok,
+    /// The digest is another.
     Mismatch,
 }
 
@@ -20,13 +27,10 @@ impl PinStatus {
             Some(_) => Self::Mismatch,
         }
     }
+}
 
-    /// Returns its name in logs and reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Ok => "ok",
-            Self::Mismatch => "mismatch",
-        }
+impl fmt::Display for PinStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

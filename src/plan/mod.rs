@@ -8,8 +8,11 @@ pub(crate) mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::accounts::Identities;
 use crate::digest::{Digest, FileDigest};
@@ -143,7 +146,8 @@ pub(crate) struct Login {
 }
 
 /// How well the sealed files are locked against the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Protection {
     /// The service's uid cannot change them.
     Full,
@@ -153,13 +157,9 @@ pub(crate) enum Protection {
     None,
 }
 
-impl Protection {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Partial => "partial",
-            Self::None => "none",
-        }
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

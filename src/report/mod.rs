@@ -1,24 +1,26 @@
-//! What a command found, on standard output: for people or for machines.
+//! Reports on standard output, for people or for machines, and the log on standard error.
 //!
-//! Never decides what was found, and never prints what could drive a terminal: names come [escaped](crate::escape).
+//! Names are [escaped](crate::escape): nothing that is printed here can drive a terminal.
 
 pub(crate) mod diff;
+pub(crate) mod junit;
 pub(crate) mod log;
+pub(crate) mod stderr;
+pub(crate) mod summary;
 pub(crate) mod termination_log;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::escape::escaped;
 
-/// How a report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+/// The format of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReportFormat {
     /// Lines for people.
     Text,
     /// One JSON object on one line.
@@ -28,20 +30,35 @@ pub(crate) enum Format {
 /// Prints a report: its `Display` is the text, with every line ended; its `Serialize` is the JSON.
 ///
 /// # Errors
-/// That standard output is full or closed.
-pub(crate) fn print(report: &(impl Display + Serialize), format: Format) -> Result<(), Error> {
-    let text = match format {
-        Format::Text => report.to_string(),
-        // Structs of strings and numbers have a JSON form.
-        Format::Json => serde_json::to_string(report).unwrap_or_default() + "\n",
-    };
-    write(&text)
+/// [`Error::Output`] if standard output is full or closed.
+pub(crate) fn print(
+    report: &(impl Display + Serialize),
+    format: ReportFormat,
+) -> Result<(), Error> {
+    match format {
+        ReportFormat::Text => write(&report.to_string()),
+        ReportFormat::Json => write(&(to_json(serde_json::to_string(report))? + "\n")),
+    }
+}
+
+/// Prints `document` as JSON on several lines.
+///
+/// # Errors
+/// As [`print()`].
+pub(crate) fn print_pretty(document: &impl Serialize) -> Result<(), Error> {
+    write(&(to_json(serde_json::to_string_pretty(document))? + "\n"))
+}
+
+fn to_json(text: serde_json::Result<String>) -> Result<String, Error> {
+    text.map_err(|error| Error::Output {
+        source: error.into(),
+    })
 }
 
 /// Prints `text` as it is.
 ///
 /// # Errors
-/// As [`print()`].
+/// [`Error::Output`] if standard output is full or closed.
 pub(crate) fn write(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let written = stdout

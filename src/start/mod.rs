@@ -20,12 +20,13 @@ use crate::accounts::Caller;
 use crate::decide::first_start::{self, Interrupted};
 use crate::decide::later_start::{self, Action, MountedManifest};
 use crate::digest::Digest;
+use crate::digest::pin::PinStatus;
 use crate::drift::Drift;
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::install;
 use crate::plan::{Plan, Service};
-use crate::report::log::{PinStatus, Summary, log_drifts, log_manifest_change};
+use crate::report::summary::{StartState, Summary, log_drifts, log_manifest_change};
 use crate::service::exec::Inherited;
 use crate::service::{Launched, config_test, launch};
 use crate::start::later::{Assessment, LaterStart};
@@ -49,7 +50,7 @@ struct Host {
 struct Configured {
     service: Service,
     clearance: Clearance,
-    state: &'static str,
+    state: StartState,
 }
 
 /// Configures the container at its first start, verifies it at every later one, and becomes the
@@ -155,9 +156,9 @@ fn first_start(
         service: plan.service,
         clearance: Clearance::Sealed(sealed),
         state: if interrupted.is_some() {
-            "resumed"
+            StartState::Resumed
         } else {
-            "sealed"
+            StartState::Sealed
         },
     })
 }
@@ -189,9 +190,9 @@ fn later_start(
     let action = action?;
     let lock = action.protection(plan.lock);
     let (clearance, name) = match action {
-        Action::Run(clean) => (clean.into(), "verified"),
-        Action::Warn(tolerated) => (Clearance::Tolerated(tolerated), "verified"),
-        Action::Restore(drifts) => (restore(root, &plan, &drifts)?, "restored"),
+        Action::Run(clean) => (clean.into(), StartState::Verified),
+        Action::Warn(tolerated) => (Clearance::Tolerated(tolerated), StartState::Verified),
+        Action::Restore(drifts) => (restore(root, &plan, &drifts)?, StartState::Restored),
     };
     state.remove_journal();
     summary.lock = lock;

@@ -430,6 +430,7 @@ fn the_readme_shows_the_json_of_every_report_as_it_is() {
     sandbox
         .file("/srv/b", "b\nb\n")
         .file("/srv/absent", "")
+        .owner("/srv/tree", 0, 0)
         .owner("/srv/a", 0, 0)
         .mode("/srv/a", 0o700);
     manifest["service"]["command"] = json!(["no-such-program"]);

@@ -213,9 +213,7 @@ fn the_readmes_smoke_test_works_as_printed() {
     );
     let said = check(1);
     assert!(
-        said.starts_with(
-            "problems: 1 error and 0 warnings; a first start is not as it should be\n"
-        ),
+        said.starts_with("failed: 1 error, 0 warnings; a first start would be refused\n"),
         "{said}"
     );
     assert!(

@@ -74,9 +74,9 @@ fn a_first_start_is_foretold_entry_by_entry() {
     assert_eq!(
         plan(sandbox.launch(), &["--diff"]).stdout,
         format!(
-            "seal: 11 entries, 9 of them not as they are to be\n\
+            "seal: 9 of 11 entries differ\n\
              digest={digest} pin=none lock=full\n\
-             replace file /etc/app/app.conf: group: expected 1000, found 0; mode: expected 0440, found 0644; \
+             replace file /etc/app/app.conf: group: expected 1000 (app), found 0 (root); mode: expected 0440, found 0644; \
              content: expected sha256:{new} (6 bytes), found 11 bytes\n\
              --- /etc/app/app.conf (on disk)\n\
              +++ /etc/app/app.conf (planned)\n\
@@ -86,7 +86,7 @@ fn a_first_start_is_foretold_entry_by_entry() {
              +b\n \
              c\n\
              remove absent /etc/app/default.conf: type: expected nothing, found file\n\
-             replace file /etc/app/key.pem: group: expected 1000, found 0; mode: expected 0440, found 0644; \
+             replace file /etc/app/key.pem: group: expected 1000 (app), found 0 (root); mode: expected 0440, found 0644; \
              content: expected the sealed secret, found another\n\
              keep absent /etc/app/never\n\
              install file /etc/app/new: type: expected file, found nothing\n\
@@ -95,7 +95,7 @@ fn a_first_start_is_foretold_entry_by_entry() {
              @@ -0,0 +1 @@\n\
              +new\n\
              keep file /etc/app/same\n\
-             replace directory /etc/app/tree: group: expected 1000, found 0; mode: expected 0550, found 0755\n\
+             replace directory /etc/app/tree: group: expected 1000 (app), found 0 (root); mode: expected 0550, found 0755\n\
              install file /etc/app/tree/a: type: expected file, found nothing\n\
              --- /etc/app/tree/a (on disk)\n\
              +++ /etc/app/tree/a (planned)\n\
@@ -191,10 +191,7 @@ fn drift_is_foretold_with_what_the_policy_makes_of_it() {
             .file("/etc/app/tree/extra", "");
         let found = plan(sandbox.launch(), &["--diff"]).stdout;
         let lines: Vec<&str> = found.lines().collect();
-        assert_eq!(
-            lines[0],
-            format!("{start}: 11 entries, 2 of them not as they are to be")
-        );
+        assert_eq!(lines[0], format!("{start}: 2 of 11 entries differ"));
         let conf = hash("a\nb\nc\n");
         assert_eq!(
             lines[2..10],
@@ -361,7 +358,7 @@ fn another_command_after_the_dashes_is_foretold_to_refuse() {
         assert_eq!(
             found["notes"],
             json!([
-                "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
+                "no command was given after --, so this plan is for the sealed command; another, or none, is drift"
             ])
         );
         let with = foretold(&sandbox, &["--", "echo", "given"]);
@@ -405,8 +402,8 @@ fn what_cannot_be_looked_at_is_foretold_to_refuse_under_warn() {
     );
     sandbox.mode("/srv/b", 0o444);
     let mode = "/srv/b: mode: expected 0440, found 0444";
-    let unseen = format!("/srv/a/conf: unseen: expected to be looked at, found {closed}");
-    refused_as_foretold(launch(), &[], 80, &[mode, &unseen]);
+    let unreadable = format!("/srv/a/conf: unreadable: expected readable, found {closed}");
+    refused_as_foretold(launch(), &[], 80, &[mode, &unreadable]);
 }
 
 #[test]
@@ -462,7 +459,7 @@ fn a_manifest_that_changed_since_is_noted_or_an_obstacle() {
         );
         sandbox.remove("/etc/sealinit");
         assert!(plan(sandbox.launch(), &[]).stdout.ends_with(
-            "note the manifest /etc/sealinit/manifest.json is gone; the sealed one counts\n"
+            "note the manifest /etc/sealinit/manifest.json is gone; the sealed configuration runs\n"
         ));
     }
 }

@@ -90,7 +90,7 @@ fn verify_of_an_untouched_disk_is_clean() {
     assert_eq!(
         inside(&sandbox, &["verify", "--format", "json"], 0).stdout,
         format!(
-            r#"{{"result":"clean","digest":"{digest}","pin":"none","lock":"full","entries":8,"mutable":1,"differences":[],"unseen":[],"error":null}}"#
+            r#"{{"result":"clean","digest":"{digest}","pin":"none","lock":"full","entries":8,"mutable":1,"differences":[],"unreadable":[],"error":null}}"#
         ) + "\n"
     );
 }
@@ -123,7 +123,7 @@ fn verify_lists_every_difference_in_order() {
              extra /etc/app/tree/0-first\\u{{1b}}[31m\\n: extra: expected nothing, found file\n\
              missing /etc/app/tree/a: type: expected file, found nothing\n\
              extra /etc/app/tree/z-last: extra: expected nothing, found file\n\
-             changed /srv/data: owner: expected 1000, found 1001\n"
+             changed /srv/data: owner: expected 1000 (app), found 1001 (other)\n"
         )
     );
     let machine = json_of(&sandbox, &["verify"], 1);
@@ -170,7 +170,7 @@ fn verify_of_what_was_never_sealed_finds_nothing_sealed() {
         json_of(&sandbox, &["verify"], 1),
         json!({
             "result": "unsealed", "digest": null, "pin": "none", "lock": null, "entries": 0, "mutable": 0,
-            "differences": [], "unseen": [], "error": error,
+            "differences": [], "unreadable": [], "error": error,
         })
     );
 }
@@ -185,7 +185,7 @@ fn verify_of_an_interrupted_first_start_says_so() {
     let found = inside(&sandbox, &["verify"], 1);
     assert_eq!(
         found.stdout,
-        "interrupted: a first start has not reached its end in /var/lib/sealinit; start the container again\n"
+        "interrupted: a first start was interrupted, or is running, in /var/lib/sealinit; start the container again\n"
     );
 }
 
@@ -200,7 +200,7 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
             sandbox.mode(SEAL, 0o420);
         }),
         (
-            "it belongs to uid 1000, and says that uid 0 sealed it",
+            "it is owned by uid 1000, and records uid 0 as the one that sealed",
             |sandbox| {
                 sandbox.owner(SEAL, APP, APP);
             },
@@ -220,11 +220,11 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
         tamper(&sandbox);
         let found = inside(&sandbox, &["verify"], 1).stdout;
         assert!(
-            found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+            found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
             "{found}"
         );
         assert!(found.contains(why), "{why}: {found}");
-        assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "unbelievable");
+        assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "invalid");
         let _ = sandbox
             .start()
             .refused(81, why.split(", and says").next().unwrap());
@@ -405,13 +405,13 @@ fn verify_without_root_goes_on_where_it_cannot_look() {
     sandbox
         .owner("/srv/a/closed", 0, 0)
         .mode("/srv/a/closed", 0o700);
-    let unseen = "unseen cannot verify /srv/a/closed/conf: cannot open /srv/a/closed/conf: Permission denied (os error 13); \
+    let unreadable = "unreadable cannot verify /srv/a/closed/conf: cannot open /srv/a/closed/conf: Permission denied (os error 13); \
                   check owner and mode, or the capabilities that were dropped";
     assert_eq!(
         verify(74),
         [
-            "incomplete: no difference in what could be looked at of 3 entries",
-            unseen
+            "incomplete: 1 path could not be read; no difference in the rest of 3 entries",
+            unreadable
         ]
     );
 
@@ -422,7 +422,7 @@ fn verify_without_root_goes_on_where_it_cannot_look() {
         found[1].starts_with("changed /srv/z: content: "),
         "{found:?}"
     );
-    assert_eq!(found[2..], [unseen]);
+    assert_eq!(found[2..], [unreadable]);
 
     // The host's root sees everything, and what belonged to the installer is no one else's to it either.
     sandbox
@@ -508,15 +508,15 @@ fn status_tells_what_is_sealed() {
         rest,
         format!(
             "digest={digest} lock=full entries=8\n\
-             service uid=1000 gid=1000 groups=1000,2000 command=echo ran\n\
-             file 0440 0:1000 /etc/app/app.conf\n\
+             service uid=1000 (app) gid=1000 (app) groups=1000 (app),2000 (certs) command=echo ran\n\
+             file 0440 0 (root):1000 (app) /etc/app/app.conf\n\
              absent /etc/app/default.conf\n\
-             file 0400 0:1000 /etc/app/key.pem\n\
+             file 0400 0 (root):1000 (app) /etc/app/key.pem\n\
              absent /etc/app/optional.conf\n\
-             directory 0550 0:1000 /etc/app/tree\n\
-             file 0440 0:1000 /etc/app/tree/a\n\
-             directory 0750 1000:1000 /srv/data\n\
-             mutable 0440 1000:1000 /srv/data/seed\n"
+             directory 0550 0 (root):1000 (app) /etc/app/tree\n\
+             file 0440 0 (root):1000 (app) /etc/app/tree/a\n\
+             directory 0750 1000 (app):1000 (app) /srv/data\n\
+             mutable 0440 1000 (app):1000 (app) /srv/data/seed\n"
         )
     );
     let machine = json_of(&sandbox, &["status"], 0);
@@ -529,16 +529,16 @@ fn status_tells_what_is_sealed() {
             "sealed_at": at,
             "sealed_by": env!("CARGO_PKG_VERSION"),
             "lock": "full",
-            "service": {"uid": 1000, "gid": 1000, "groups": [1000, 2000], "command": ["echo", "ran"]},
+            "service": {"uid": 1000, "user": "app", "gid": 1000, "group": "app", "groups": [1000, 2000], "command": ["echo", "ran"]},
             "entries": [
-                {"path": CONF, "kind": "file", "owner": 0, "group": 1000, "mode": "0440"},
+                {"path": CONF, "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0440"},
                 {"path": "/etc/app/default.conf", "kind": "absent"},
-                {"path": "/etc/app/key.pem", "kind": "file", "owner": 0, "group": 1000, "mode": "0400"},
+                {"path": "/etc/app/key.pem", "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0400"},
                 {"path": "/etc/app/optional.conf", "kind": "absent"},
-                {"path": "/etc/app/tree", "kind": "directory", "owner": 0, "group": 1000, "mode": "0550"},
-                {"path": "/etc/app/tree/a", "kind": "file", "owner": 0, "group": 1000, "mode": "0440"},
-                {"path": "/srv/data", "kind": "directory", "owner": 1000, "group": 1000, "mode": "0750"},
-                {"path": "/srv/data/seed", "kind": "mutable", "owner": 1000, "group": 1000, "mode": "0440"},
+                {"path": "/etc/app/tree", "kind": "directory", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0550"},
+                {"path": "/etc/app/tree/a", "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0440"},
+                {"path": "/srv/data", "kind": "directory", "owner": 1000, "owner_name": "app", "group": 1000, "group_name": "app", "mode": "0750"},
+                {"path": "/srv/data/seed", "kind": "mutable", "owner": 1000, "owner_name": "app", "group": 1000, "group_name": "app", "mode": "0440"},
             ],
             "error": null,
         })
@@ -571,8 +571,8 @@ fn status_of_a_damaged_seal_is_an_error() {
     sandbox.file(SEAL, "torn");
     let found = inside(&sandbox, &["status"], 74).stdout;
     assert!(
-        found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+        found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
         "{found}"
     );
-    assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "unbelievable");
+    assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "invalid");
 }

@@ -1,0 +1,34 @@
+//! `sealinit digest`: the digest of a manifest and all content that it names.
+
+use clap::Args;
+
+use crate::commands::options::{LogOptions, ManifestOption};
+use crate::error::Error;
+use crate::plan::configuration::Configuration;
+use crate::plan::sources::SourceScope;
+use crate::report;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0, 66 if a source is missing or unreadable, 78 if the manifest is; 2 for wrong usage.
+
+Example: docker run -e SEALINIT_PIN=$(sealinit digest --manifest web/manifest.json) ...")]
+pub(crate) struct DigestArgs {
+    #[command(flatten)]
+    manifest: ManifestOption,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+impl DigestArgs {
+    /// Prints the digest; returns the exit code.
+    ///
+    /// # Errors
+    /// Every problem of the manifest, every source that cannot be read, [`Error::Output`].
+    pub(crate) fn run(&self) -> Result<u8, Vec<Error>> {
+        let configuration =
+            Configuration::load(&self.manifest.manifest, SourceScope::All)?.complete()?;
+        report::write(&format!("{}\n", configuration.digest()))?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,15 @@
+//! `sealinit schema`: the JSON Schema of the manifest.
+
+use crate::error::Error;
+use crate::json::schema::schema;
+use crate::manifest::ManifestDocument;
+use crate::report;
+
+/// Prints the schema; returns the exit code.
+///
+/// # Errors
+/// [`Error::Output`] if standard output is full or closed.
+pub(crate) fn run() -> Result<u8, Vec<Error>> {
+    report::print_pretty(&schema::<ManifestDocument>())?;
+    Ok(0)
+}

@@ -1,0 +1,136 @@
+//! The summary line of a start, and the events that explain it.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+use tracing::Level;
+
+use crate::accounts::Accounts;
+use crate::digest::Digest;
+use crate::digest::pin::PinStatus;
+use crate::drift::Drift;
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::ids::IdNames;
+use crate::plan::Protection;
+
+/// The result of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StartState {
+    /// A first start installed and sealed the configuration.
+    Sealed,
+    /// As `Sealed`, after an attempt that was interrupted.
+    Resumed,
+    /// A later start found the disk as sealed, or was told to tolerate the difference.
+    Verified,
+    /// A later start put the sealed content back.
+    Restored,
+    /// The service was not started.
+    Refused,
+}
+
+impl fmt::Display for StartState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The values of a start's summary: each start logs exactly one.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    started: Instant,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) pin: PinStatus,
+    pub(crate) lock: Protection,
+    pub(crate) entries: usize,
+    logged: bool,
+}
+
+impl Summary {
+    /// The summary of a start that begins now, and of which nothing is known yet.
+    pub(crate) fn begin() -> Self {
+        Self {
+            started: Instant::now(),
+            digest: None,
+            pin: PinStatus::None,
+            lock: Protection::None,
+            entries: 0,
+            logged: false,
+        }
+    }
+
+    /// Logs that the service starts, and the state of its configuration.
+    pub(crate) fn log(&mut self, state: StartState) {
+        self.logged = true;
+        self.event(Level::INFO, state, &state.to_string());
+    }
+
+    /// Logs everything that stopped the start, and that it was refused.
+    pub(crate) fn log_refusal(&self, errors: &[Error]) {
+        for error in errors {
+            match error {
+                Error::Drift(drift) => log_drifts(Level::ERROR, [drift]),
+                Error::CheckFailed { output, .. } => {
+                    for line in output {
+                        tracing::error!("check: {line}");
+                    }
+                    tracing::error!("{error}");
+                }
+                error => tracing::error!("{error}"),
+            }
+        }
+        // A failed exec does not change what was logged about the configuration.
+        if self.logged {
+            return;
+        }
+        let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
+        let message = if drifted {
+            "refused: the disk differs from the seal; recreate the container, or set on_drift to \"restore\""
+        } else {
+            "refused: the service was not started"
+        };
+        self.event(Level::ERROR, StartState::Refused, message);
+    }
+
+    fn event(&self, level: Level, state: StartState, message: &str) {
+        let digest = self
+            .digest
+            .map_or_else(|| "none".into(), |digest| digest.to_string());
+        let (pin, lock, entries) = (self.pin, self.lock, self.entries as u64);
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // The level of an event is a constant of its call site.
+        if level == Level::ERROR {
+            tracing::error!(%state, digest, %pin, %lock, entries, ms, "{message}");
+        } else {
+            tracing::info!(%state, digest, %pin, %lock, entries, ms, "{message}");
+        }
+    }
+}
+
+/// Logs differences between disk and seal.
+pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
+    let mut names: Option<IdNames> = None;
+    for drift in drifts {
+        let names = names.get_or_insert_with(|| Accounts::id_names(Path::new("/")));
+        let rendered = drift.rendered(names);
+        let (path, attribute) = (&rendered.path, rendered.attribute);
+        let (expected, found) = (rendered.expected(), rendered.found());
+        if level == Level::ERROR {
+            tracing::error!(path, attribute, expected, found, "drift");
+        } else {
+            tracing::warn!(path, attribute, expected, found, "drift");
+        }
+    }
+}
+
+/// Logs that the mounted manifest is not the sealed one.
+pub(crate) fn log_manifest_change(path: &Path) {
+    let path = escaped(path).to_string();
+    tracing::warn!(
+        path,
+        "the manifest is not the sealed one; the sealed configuration runs, recreate the container to apply the new one"
+    );
+}
