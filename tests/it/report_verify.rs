@@ -196,7 +196,7 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
             let seal = sandbox.read(SEAL).replace("echo", "eche");
             sandbox.file(SEAL, seal);
         }),
-        ("it belongs to uid 0 with mode 0420", |sandbox| {
+        ("it is owned by uid 0 with mode 0420", |sandbox| {
             sandbox.mode(SEAL, 0o420);
         }),
         (
@@ -559,7 +559,7 @@ fn status_says_plainly_when_nothing_is_sealed() {
     sandbox.file(JOURNAL, format!(r#"{{"version":1,"digest":"{digest}"}}"#));
     assert_eq!(
         inside(&sandbox, &["status"], 0).stdout,
-        format!("interrupted: a first start has not reached its end (digest {digest})\n")
+        format!("interrupted: a first start was interrupted, or is running (digest {digest})\n")
     );
     sandbox.file(JOURNAL, "torn");
     assert_eq!(json_of(&sandbox, &["status"], 0)["digest"], Value::Null);
