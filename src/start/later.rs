@@ -1,7 +1,8 @@
 //! Assesses a later start: reads what its decision needs, and decides. Nothing is written.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::accounts::Caller;
 use crate::decide::later_start::{self, Action, Circumstances, MountedManifest};
@@ -9,7 +10,7 @@ use crate::drift::Drift;
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::manifest;
-use crate::plan::Plan;
+use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile};
 use crate::preflight;
 use crate::start::request::Request;
 use crate::state::seal::Seal;
@@ -20,6 +21,8 @@ use crate::verify::compare::Comparison;
 pub(crate) struct Assessment {
     /// The manifest that is mounted now; `None` if the start is refused before it is looked at.
     pub(crate) manifest: Option<MountedManifest>,
+    /// The mounted sources that have changed since they were sealed.
+    pub(crate) changed_sources: Vec<PathBuf>,
     /// What is done, or every reason for which the start is refused.
     pub(crate) action: Result<Action, Vec<Error>>,
 }
@@ -60,11 +63,13 @@ impl LaterStart<'_> {
         if let Err(errors) = later_start::admit(circumstances) {
             return Assessment {
                 manifest: None,
+                changed_sources: Vec::new(),
                 action: Err(errors),
             };
         }
         Assessment {
             manifest: Some(manifest),
+            changed_sources: self.changed_sources(),
             action: self.action(compare()),
         }
     }
@@ -80,6 +85,26 @@ impl LaterStart<'_> {
             later_start::restorable(&plan.entries, drifts, obstacles)?;
         }
         Ok(action)
+    }
+
+    /// The sources that are mounted and have another size than the sealed one, or were modified
+    /// after the sealing. This takes one stat(2) for each, and misses a change within the second
+    /// of the sealing that keeps the size.
+    fn changed_sources(&self) -> Vec<PathBuf> {
+        let sealed_at = i64::try_from(self.seal.made.at).unwrap_or(i64::MAX);
+        let changed = |entry: &Entry| {
+            let EntryKind::File(PlannedFile {
+                origin: Origin::Source(path),
+                content,
+                ..
+            }) = &entry.kind
+            else {
+                return None;
+            };
+            let found = std::fs::metadata(path).ok()?;
+            (found.len() != content.size || found.mtime() > sealed_at).then(|| path.clone())
+        };
+        self.plan.entries.iter().filter_map(changed).collect()
     }
 
     /// Another command after `--` than the sealed one is drift; none means the sealed one.

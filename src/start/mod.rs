@@ -23,6 +23,7 @@ use crate::digest::Digest;
 use crate::digest::pin::PinStatus;
 use crate::drift::Drift;
 use crate::error::Error;
+use crate::escape::escaped;
 use crate::fs::root::Root;
 use crate::install;
 use crate::plan::{Plan, Service};
@@ -182,10 +183,20 @@ fn later_start(
         plan: &plan,
         request,
     };
-    let Assessment { manifest, action } =
-        later.assess(|| verify::comparison(root, &plan, Scope::Sealed));
+    let Assessment {
+        manifest,
+        changed_sources,
+        action,
+    } = later.assess(|| verify::comparison(root, &plan, Scope::Sealed));
     if matches!(manifest, Some(MountedManifest::Changed(_))) {
         log_manifest_change(&request.manifest);
+    }
+    for path in &changed_sources {
+        let path = escaped(path).to_string();
+        tracing::warn!(
+            path,
+            "the source changed since it was sealed; recreate the container to apply it"
+        );
     }
     let action = action?;
     let lock = action.protection(plan.lock);

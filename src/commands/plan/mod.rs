@@ -159,7 +159,11 @@ fn later_start(
         plan: &plan,
         request,
     };
-    let Assessment { manifest, action } = later.assess(|| comparison);
+    let Assessment {
+        manifest,
+        changed_sources,
+        action,
+    } = later.assess(|| comparison);
     let path = shown(&request.manifest);
     let note = match manifest {
         Some(MountedManifest::Gone) => Some(format!(
@@ -170,6 +174,10 @@ fn later_start(
         )),
         Some(MountedManifest::Sealed) | None => None,
     };
+    let changed = changed_sources.iter().map(|path| {
+        let path = shown(path);
+        format!("{path} changed since it was sealed; recreate the container to apply it")
+    });
     let lock = action
         .as_ref()
         .map_or(plan.lock, |action| action.protection(plan.lock));
@@ -186,7 +194,7 @@ fn later_start(
         lock,
         entries,
         obstacles: obstacles.iter().map(ToString::to_string).collect(),
-        notes: note.into_iter().collect(),
+        notes: note.into_iter().chain(changed).collect(),
     })
 }
 
