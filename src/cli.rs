@@ -208,6 +208,19 @@ fn explained(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
+/// Renders help or an error of usage, without anything in it that a terminal would obey.
+pub(crate) fn printable(error: &clap::Error) -> String {
+    let mut text = String::new();
+    for c in error.to_string().chars() {
+        match c {
+            '\n' => text.push(c),
+            c if c.is_control() => text.extend(c.escape_debug()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 fn without_controls(value: &ContextValue) -> Option<ContextValue> {
     match value {
         ContextValue::String(text) => Some(ContextValue::String(escaped(text).to_string())),

@@ -90,7 +90,7 @@ fn log_errors(errors: Vec<Error>) -> Vec<Error> {
 
 /// Prints help or an error of usage; returns the exit code.
 fn usage(error: &clap::Error) -> u8 {
-    let text = error.to_string();
+    let text = cli::printable(error);
     // A closed standard output or standard error leaves nowhere to report it.
     let _ = if error.use_stderr() {
         std::io::stderr().write_all(text.as_bytes())

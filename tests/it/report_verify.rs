@@ -227,7 +227,7 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
         assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "invalid");
         let _ = sandbox
             .start()
-            .refused(81, why.split(", and says").next().unwrap());
+            .refused(81, why.split(", and records").next().unwrap());
     }
 }
 
