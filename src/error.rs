@@ -1,6 +1,6 @@
-//! Everything that stops a start, what to do about it, and the exit code that it gives.
+//! The reasons for which a start is refused, each with its remedy and its exit code.
 //!
-//! Never printed anywhere but at the end of `main`'s work; each message is one line and names the path, the act and the remedy.
+//! A message is one line, and names the path, the action and the remedy.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,69 +9,15 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::drift::Drift;
 use crate::escape::escaped;
+use crate::exit_code;
 use crate::fs::error::FsError;
 use crate::fs::source::SourceError;
 use crate::json::Problem;
 use crate::sys::signal::Signal;
 
-/// The exit codes, as documented in the README.
-pub(crate) mod exit_code {
-    /// `verify` or `check` found a problem.
-    pub(crate) const FOUND: u8 = 1;
-    /// Wrong usage.
-    pub(crate) const USAGE: u8 = 2;
-    /// A source is missing or unreadable (`EX_NOINPUT` of sysexits.h).
-    pub(crate) const SOURCE: u8 = 66;
-    /// A user or group is unknown (`EX_NOUSER`).
-    pub(crate) const ACCOUNT: u8 = 67;
-    /// A bug in sealinit (`EX_SOFTWARE`).
-    pub(crate) const BUG: u8 = 70;
-    /// Something cannot be installed (`EX_CANTCREAT`).
-    pub(crate) const INSTALL: u8 = 73;
-    /// An I/O error in state or seal (`EX_IOERR`).
-    pub(crate) const STATE: u8 = 74;
-    /// A privilege is lacking (`EX_NOPERM`).
-    pub(crate) const PRIVILEGE: u8 = 77;
-    /// The manifest is missing or invalid (`EX_CONFIG`).
-    pub(crate) const MANIFEST: u8 = 78;
-    /// The disk differs from the seal.
-    pub(crate) const DRIFT: u8 = 80;
-    /// The seal cannot be read or believed.
-    pub(crate) const SEAL: u8 = 81;
-    /// The digest is not the pinned one.
-    pub(crate) const PIN: u8 = 82;
-    /// The first start of another configuration was interrupted.
-    pub(crate) const INTERRUPTED: u8 = 83;
-    /// The service's own check failed.
-    pub(crate) const CHECK: u8 = 84;
-    /// The service cannot be executed (env(1), sh).
-    pub(crate) const NOT_EXECUTABLE: u8 = 126;
-    /// The service was not found.
-    pub(crate) const NOT_FOUND: u8 = 127;
-}
-
-/// What stops a start.
+/// A reason for which a start is refused, by exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "cannot read the manifest {}: {source}; mount it there, or name it with --manifest",
-        escaped(path)
-    )]
-    ManifestRead { path: PathBuf, source: SourceError },
-
-    #[error(
-        "cannot read the manifest {}: {size} bytes are more than the {limit} allowed; move content into source files",
-        escaped(path)
-    )]
-    ManifestTooLarge {
-        path: PathBuf,
-        size: u64,
-        limit: u64,
-    },
-
-    #[error("{}:{problem}", escaped(path))]
-    ManifestInvalid { path: PathBuf, problem: Problem },
-
     #[error(
         "cannot read the source {} of {}: {source}; {}",
         escaped(path),
@@ -85,7 +31,7 @@ pub(crate) enum Error {
     },
 
     #[error(
-        "the source {} of {} is a path of the container, which may be mounted only when it runs: it was not looked at; run check in the container, or put the source beside the manifest",
+        "the source {} of {} was not read: it is a path of the container, where it may be mounted; run check in the container, or put the source beside the manifest",
         escaped(path),
         escaped(dest)
     )]
@@ -98,39 +44,19 @@ pub(crate) enum Error {
     SourceNotDirectory { path: PathBuf, kind: &'static str },
 
     #[error(
-        "cannot install the source {}: names beginning {prefix} are sealinit's temporary files; rename it",
+        "cannot install the source {}: names that begin with {prefix} are reserved for temporary files; rename it",
         escaped(path)
     )]
     SourceName { path: PathBuf, prefix: &'static str },
 
     #[error(
-        "cannot install the source {}: {} is declared in the manifest as well; remove one",
-        escaped(path),
-        escaped(dest)
-    )]
-    SourceCollides { path: PathBuf, dest: PathBuf },
-
-    #[error(
-        "cannot install the source {}: its destination would be longer than {limit} bytes; shorten the names",
-        escaped(path)
-    )]
-    DestinationTooLong { path: PathBuf, limit: usize },
-
-    #[error(
-        "cannot install {}: {} above it is to be a file, or absent; remove one of them",
-        escaped(dest),
-        escaped(above)
-    )]
-    BelowFile { dest: PathBuf, above: PathBuf },
-
-    #[error(
-        "the source {} does not have the hash that the manifest says{}; correct one of them",
+        "the source {} does not have the manifest's sha256{}; correct one of them",
         escaped(path),
         difference.map_or_else(String::new, |(expected, found)| format!(": expected {expected}, found {found}"))
     )]
     SourceHash {
         path: PathBuf,
-        /// Expected and found; not told of a secret, about which a hash tells something.
+        /// Expected and found; `None` for a secret, whose hash would disclose something.
         difference: Option<(Digest, Digest)>,
     },
 
@@ -157,56 +83,12 @@ pub(crate) enum Error {
     },
 
     #[error(
-        "--user: uid {uid} is not in /etc/passwd and so has no primary group; write {uid}:group"
+        "--user: uid {uid} has no primary group, since it is not in /etc/passwd; write {uid}:GROUP"
     )]
     NoPrimaryGroup { uid: u32 },
 
-    #[error(
-        "cannot run the service with {what} id {wanted}: sealinit was started with {what} id {is} and without root it stays so; start it with the engine's --user, or as root"
-    )]
-    NotRoot {
-        what: &'static str,
-        wanted: u32,
-        is: u32,
-    },
-
-    #[error(
-        "cannot verify what uid {sealer} sealed: sealinit was started as uid {is}; start it with the user that it was first started with, or recreate the container"
-    )]
-    OtherStarter { sealer: u32, is: u32 },
-
-    #[error(
-        "cannot give the service group {gid}: sealinit was started without root and is not in it; add it with the engine's --group-add, or start as root"
-    )]
-    NotInGroup { gid: u32 },
-
-    #[error(
-        "cannot give {} to uid {uid}, gid {gid}: sealinit was started without root, as uid {is}, and gives nothing away; leave out owner and group, or start as root",
-        escaped(dest)
-    )]
-    NotOurs {
-        dest: PathBuf,
-        uid: u32,
-        gid: u32,
-        is: u32,
-    },
-
-    #[error(
-        "cannot start: sealinit lacks {why}; add what lacks (docker run --cap-add), or use --user and a manifest without other owners"
-    )]
-    Capabilities { why: String },
-
-    #[error("cannot drop privileges: {step}: {source}; the service was not started")]
-    Drop {
-        step: &'static str,
-        source: nix::Error,
-    },
-
-    #[error("cannot prove that root is gone: {what}; the service was not started")]
-    NotDropped { what: String },
-
-    #[error("cannot give up the capabilities that the service keeps: {why}; the service was ended")]
-    DropRest { why: String },
+    #[error("internal error: {what}: {why}; please report it")]
+    Internal { what: &'static str, why: String },
 
     #[error("cannot install {}: {source}", escaped(path))]
     Install { path: PathBuf, source: FsError },
@@ -226,13 +108,13 @@ pub(crate) enum Error {
     MountPoint { path: PathBuf, mounted: PathBuf },
 
     #[error(
-        "cannot install {}: it is a directory, and the manifest says file; remove the directory from the image",
+        "cannot install {}: it is a directory, and the manifest declares a file; remove the directory from the image",
         escaped(path)
     )]
     DirectoryInPlace { path: PathBuf },
 
     #[error(
-        "cannot take over what is below {}: {} has another hard link, which may be anywhere; remove it or leave out \"recursive\"",
+        "cannot change the owner below {}: {} has another hard link, which may be elsewhere; remove it or leave out \"recursive\"",
         escaped(path),
         escaped(found)
     )]
@@ -242,19 +124,88 @@ pub(crate) enum Error {
     State { path: PathBuf, source: FsError },
 
     #[error(
-        "cannot look at the seal in {}: {source}; ask as the user that sealed (docker exec --user)",
+        "cannot read the seal in {}: {source}; run as the user that sealed (docker exec --user)",
         escaped(path)
     )]
     StateLook { path: PathBuf, source: FsError },
 
-    #[error("cannot look below {}: {source}; correct --root", escaped(path))]
+    #[error(
+        "cannot read the root directory {}: {source}; correct --root",
+        escaped(path)
+    )]
     Root { path: PathBuf, source: FsError },
 
     #[error(
-        "cannot keep state in {}: another sealinit is at work there; wait for it to end",
+        "cannot keep state in {}: another sealinit process holds its lock; wait for it to end",
         escaped(path)
     )]
     StateBusy { path: PathBuf },
+
+    #[error("cannot verify {}: {source}", escaped(path))]
+    Measure { path: PathBuf, source: FsError },
+
+    #[error(
+        "the disk does not hold what was installed: {0}; nothing was sealed; suspect the disk or a volume driver"
+    )]
+    NotInstalled(Drift),
+
+    #[error("cannot run the service's check: {step}: {source}; nothing was sealed")]
+    Trial {
+        step: &'static str,
+        source: nix::Error,
+    },
+
+    #[error("cannot write to standard output: {source}")]
+    Output { source: io::Error },
+
+    #[error(
+        "cannot run the service with {what} id {wanted}: sealinit runs with {what} id {is}, and cannot change it without root; start the container with the engine's --user, or as root"
+    )]
+    NotRoot {
+        what: &'static str,
+        wanted: u32,
+        is: u32,
+    },
+
+    #[error(
+        "cannot verify the seal of uid {sealer}: sealinit runs as uid {is}; start it as uid {sealer}, or recreate the container"
+    )]
+    OtherCaller { sealer: u32, is: u32 },
+
+    #[error(
+        "cannot give the service group {gid}: sealinit runs without root and is not a member; add it with the engine's --group-add, or start as root"
+    )]
+    NotInGroup { gid: u32 },
+
+    #[error(
+        "cannot give {} to uid {uid}, gid {gid}: sealinit runs without root, as uid {is}; leave out owner and group, or start as root",
+        escaped(dest)
+    )]
+    NotOwner {
+        dest: PathBuf,
+        uid: u32,
+        gid: u32,
+        is: u32,
+    },
+
+    #[error(
+        "missing capabilities {why}; add them with docker run --cap-add, or use --user and a manifest without other owners"
+    )]
+    Capabilities { why: String },
+
+    #[error("cannot drop privileges: {step}: {source}; the service was not started")]
+    Drop {
+        step: &'static str,
+        source: nix::Error,
+    },
+
+    #[error("privileges are not dropped: {what}; the service was not started")]
+    NotDropped { what: String },
+
+    #[error(
+        "cannot drop the capabilities that only the service keeps: {why}; the service was ended"
+    )]
+    DropRest { why: String },
 
     #[error(
         "cannot use {what} {id}: it is not mapped in this user namespace (/proc/self/{map}); map it, or use an id that is"
@@ -266,35 +217,60 @@ pub(crate) enum Error {
     },
 
     #[error(
-        "cannot give up root's groups: this user namespace denies setgroups (/proc/self/setgroups); make it with newgidmap, or as root"
+        "cannot drop root's groups: this user namespace denies setgroups (/proc/self/setgroups); create it with newgidmap, or as root"
     )]
     SetgroupsDenied,
 
     #[error(
-        "cannot have {groups} groups: a process has at most {limit}; name the group, user:group, to have no memberships"
+        "cannot set {groups} groups: a process has at most {limit}; write user:group to leave out the memberships in /etc/group"
     )]
     TooManyGroups { groups: usize, limit: usize },
 
     #[error(
-        "cannot install {}: {} is sealinit's own, and would be replaced or removed; choose another destination or --state-dir",
+        "cannot read the manifest {}: {source}; mount it there, or name it with --manifest",
+        escaped(path)
+    )]
+    ManifestRead { path: PathBuf, source: SourceError },
+
+    #[error(
+        "cannot read the manifest {}: {size} bytes are more than the {limit} allowed; move content into source files",
+        escaped(path)
+    )]
+    ManifestTooLarge {
+        path: PathBuf,
+        size: u64,
+        limit: u64,
+    },
+
+    #[error("{}:{problem}", escaped(path))]
+    ManifestInvalid { path: PathBuf, problem: Problem },
+
+    #[error(
+        "cannot install the source {}: {} is declared in the manifest as well; remove one",
+        escaped(path),
+        escaped(dest)
+    )]
+    SourceCollides { path: PathBuf, dest: PathBuf },
+
+    #[error(
+        "cannot install the source {}: its destination would be longer than {limit} bytes; shorten the names",
+        escaped(path)
+    )]
+    DestinationTooLong { path: PathBuf, limit: usize },
+
+    #[error(
+        "cannot install {}: {} above it is declared as a file or as absent; remove one of them",
+        escaped(dest),
+        escaped(above)
+    )]
+    BelowFile { dest: PathBuf, above: PathBuf },
+
+    #[error(
+        "cannot install {}: it would replace, remove or open {}, which sealinit itself needs; choose another destination or --state-dir",
         escaped(dest),
         escaped(path)
     )]
     OwnPath { path: PathBuf, dest: PathBuf },
-
-    #[error("cannot verify {}: {source}", escaped(path))]
-    Measure { path: PathBuf, source: FsError },
-
-    #[error(
-        "what is on disk is not what was installed: {0}; the disk or a volume driver is at fault, and nothing was sealed"
-    )]
-    NotInstalled(Drift),
-
-    #[error(
-        "cannot believe the seal {}: {why}; recreate the container",
-        escaped(path)
-    )]
-    Seal { path: PathBuf, why: String },
 
     #[error("{0}")]
     Drift(Drift),
@@ -307,17 +283,20 @@ pub(crate) enum Error {
     NotRestorable { dest: PathBuf, source_path: PathBuf },
 
     #[error(
-        "cannot restore {}: {} is mounted there now, and a mount is not replaced or removed; start without it, or recreate the container",
+        "cannot restore {}: {} is mounted there, and a mount cannot be replaced or removed; recreate the container without it",
         escaped(dest),
         escaped(mounted)
     )]
     MountedOver { dest: PathBuf, mounted: PathBuf },
 
     #[error(
-        "the manifest {} is not the sealed one, and on_manifest_change is \"refuse\"; recreate the container to apply it, or put the old one back",
+        "the manifest {} is not the sealed one, and on_manifest_change is \"refuse\"; recreate the container to apply it, or mount the sealed one again",
         escaped(path)
     )]
     ManifestChanged { path: PathBuf },
+
+    #[error("the seal {} is invalid: {why}; recreate the container", escaped(path))]
+    Seal { path: PathBuf, why: String },
 
     #[error(
         "the configuration is not the pinned one: expected {expected}, found {found}; correct --pin or the configuration"
@@ -325,7 +304,7 @@ pub(crate) enum Error {
     Pin { expected: Digest, found: Digest },
 
     #[error(
-        "the first start of another configuration was interrupted here ({}): it was {found}, this one is {expected}; recreate the container, or start with the interrupted one again",
+        "the first start of another configuration was interrupted here ({}): it was {found}, this one is {expected}; recreate the container, or mount the interrupted configuration again",
         escaped(path)
     )]
     Interrupted {
@@ -333,6 +312,29 @@ pub(crate) enum Error {
         expected: Digest,
         found: String,
     },
+
+    #[error(
+        "the service's check {} failed: {how}; nothing was sealed; correct the configuration",
+        escaped(command)
+    )]
+    CheckFailed {
+        command: OsString,
+        how: String,
+        /// The last lines that it printed.
+        output: Vec<String>,
+    },
+
+    #[error("the service's check cannot be run: {0}")]
+    CheckNotRunnable(Box<Error>),
+
+    #[error("cannot execute the service's program {}: {why}", escaped(path))]
+    ServiceNotExecutable { path: PathBuf, why: String },
+
+    #[error(
+        "cannot start the service in {}: {source}; create the directory, or correct working_dir",
+        escaped(path)
+    )]
+    WorkingDir { path: PathBuf, source: io::Error },
 
     #[error(
         "cannot find the service's program {} in {}; install it in the image or correct the command",
@@ -344,43 +346,8 @@ pub(crate) enum Error {
         searched: OsString,
     },
 
-    #[error("cannot execute the service's program {}: {why}", escaped(path))]
-    ServiceNotExecutable { path: PathBuf, why: String },
-
-    #[error(
-        "cannot start the service in {}: {source}; create the directory, or correct working_dir",
-        escaped(path)
-    )]
-    WorkingDir { path: PathBuf, source: io::Error },
-
-    #[error("SIG{signal} came before the service was started; the next start goes on from here")]
+    #[error("SIG{signal} arrived before the service was started; the next start continues")]
     Stopped { signal: Signal },
-
-    #[error(
-        "the service's check {} failed: {how}; nothing was sealed, correct the configuration",
-        escaped(command)
-    )]
-    CheckFailed {
-        command: OsString,
-        how: String,
-        /// The end of what it printed, a line each.
-        output: Vec<String>,
-    },
-
-    #[error("the service's check cannot be run: {0}")]
-    CheckNotRunnable(Box<Error>),
-
-    #[error("cannot run the service's check: {step}: {source}; nothing was sealed")]
-    Trial {
-        step: &'static str,
-        source: nix::Error,
-    },
-
-    #[error("internal error: {what}: {why}; please report it")]
-    Internal { what: &'static str, why: String },
-
-    #[error("cannot write to standard output: {source}")]
-    Output { source: io::Error },
 }
 
 impl From<Error> for Vec<Error> {
@@ -390,13 +357,13 @@ impl From<Error> for Vec<Error> {
 }
 
 impl Error {
-    /// That a configuration is not the pinned one, if there is a pin.
+    /// Returns an error if there is a pin, and `found` is another digest.
     pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
         pin.filter(|expected| *expected != found)
             .map(|expected| Self::Pin { expected, found })
     }
 
-    /// A bug in sealinit: `what` cannot be, and `why` says more.
+    /// A bug in sealinit: `what` happened, which cannot, because of `why`.
     pub(crate) fn internal(what: &'static str, why: &dyn std::fmt::Display) -> Self {
         Self::Internal {
             what,
@@ -404,7 +371,7 @@ impl Error {
         }
     }
 
-    /// The exit code that this error gives.
+    /// The exit code of a start that ends with this error.
     #[must_use]
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -431,9 +398,9 @@ impl Error {
             | Self::Trial { .. }
             | Self::Output { .. } => exit_code::STATE,
             Self::NotRoot { .. }
-            | Self::OtherStarter { .. }
+            | Self::OtherCaller { .. }
             | Self::NotInGroup { .. }
-            | Self::NotOurs { .. }
+            | Self::NotOwner { .. }
             | Self::Capabilities { .. }
             | Self::NotMapped { .. }
             | Self::SetgroupsDenied
@@ -466,7 +433,7 @@ impl Error {
     }
 }
 
-/// What helps against a source that cannot be read.
+/// The remedy for a source that cannot be read.
 fn source_remedy(error: &SourceError) -> &'static str {
     match error {
         SourceError::Kind(_) => "name a regular file",
@@ -474,6 +441,6 @@ fn source_remedy(error: &SourceError) -> &'static str {
         SourceError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             "make it readable for this uid, or add CAP_DAC_READ_SEARCH"
         }
-        SourceError::Io(_) => "mend it or mount another",
+        SourceError::Io(_) => "repair it or mount another",
     }
 }

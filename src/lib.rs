@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Command, InitArgs, Lazy};
-use crate::error::{Error, exit_code};
+use crate::error::Error;
 use crate::report::summary::Summary;
 use crate::service::Launched;
 
@@ -17,8 +17,9 @@ mod commands; // one file for each command
 mod decide; // what a start does about what it found
 mod digest; // SHA-256
 mod drift; // differences between the disk and the seal
-mod error; // everything that stops a start, and exit codes
+mod error; // the reasons for a refusal
 mod escape; // names made safe to print
+mod exit_code; // exit codes
 mod fs; // the file system below a root, without races
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -14,7 +14,8 @@ use crate::commands::options::{FormatOption, LogOptions, PinOption, RootOption, 
 use crate::digest::Digest;
 use crate::digest::pin::PinStatus;
 use crate::drift::RenderedDrift;
-use crate::error::{Error, exit_code};
+use crate::error::Error;
+use crate::exit_code;
 use crate::fs::root::Root;
 use crate::plan::{Entry, Protection};
 use crate::report::{count, print, shown};

@@ -71,7 +71,7 @@ impl Action {
 ///
 /// # Errors
 ///
-/// [`Error::Pin`] or [`Error::OtherStarter`] alone, or all obstacles, or
+/// [`Error::Pin`] or [`Error::OtherCaller`] alone, or all obstacles, or
 /// [`Error::ManifestChanged`].
 pub(crate) fn admit(circumstances: Circumstances) -> Result<(), Vec<Error>> {
     let Circumstances {
@@ -87,7 +87,7 @@ pub(crate) fn admit(circumstances: Circumstances) -> Result<(), Vec<Error>> {
         return Err(error.into());
     }
     if installer != caller {
-        return Err(Error::OtherStarter {
+        return Err(Error::OtherCaller {
             sealer: installer,
             is: caller,
         }
@@ -359,7 +359,7 @@ mod tests {
         });
         assert!(matches!(
             refused.err().as_deref(),
-            Some([Error::OtherStarter {
+            Some([Error::OtherCaller {
                 sealer: 0,
                 is: 1000
             }])

@@ -151,7 +151,7 @@ impl<'a> Destinations<'a> {
                     let (me, is) = (self.root.installer(), found.ownership.uid);
                     if changes && me != 0 && is != me {
                         let dest = dest.to_owned();
-                        self.errors.push(Error::NotOurs {
+                        self.errors.push(Error::NotOwner {
                             dest,
                             uid,
                             gid,

@@ -37,7 +37,7 @@ pub(super) fn foreign_owners(plan: &Plan, caller: &Caller) -> Vec<Error> {
         };
         let (uid, gid) = (ownership.uid, ownership.gid);
         if uid != caller.uid || (gid != caller.gid && !caller.groups.contains(&gid)) {
-            errors.push(Error::NotOurs {
+            errors.push(Error::NotOwner {
                 dest: entry.dest.clone(),
                 uid,
                 gid,

@@ -88,7 +88,7 @@ impl Summary {
         }
         let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
         let message = if drifted {
-            "refused: the disk differs from the seal; recreate the container, or set on_drift to \"restore\""
+            "refused: the disk differs from the seal; recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)"
         } else {
             "refused: the service was not started"
         };

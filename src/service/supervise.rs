@@ -262,7 +262,7 @@ impl Supervising<'_> {
                 Ok(Some(_)) | Err(Errno::EINTR) => {}
                 Ok(None) => return None,
                 // Nobody is left, and the service's end was not told: that cannot be, and must not hang us.
-                Err(_) => return Some(crate::error::exit_code::BUG),
+                Err(_) => return Some(crate::exit_code::BUG),
             }
         }
     }

@@ -213,8 +213,7 @@ fn the_readme_lists_exactly_the_exit_codes_of_the_source() {
             .parse()
             .ok()
     };
-    let mut codes: BTreeSet<u8> = read("src/error.rs").lines().filter_map(code).collect();
-    codes.insert(2); // clap's, for usage
+    let codes: BTreeSet<u8> = read("src/exit_code.rs").lines().filter_map(code).collect();
     let table = read("README.md");
     let table = table
         .split("## Exit codes")

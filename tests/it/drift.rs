@@ -295,9 +295,7 @@ fn promise_2_a_directory_on_the_way_that_became_unsafe_is_refused_under_every_po
             tamper(&sandbox);
             let refused = sandbox.start().refused(80, "/etc/app");
             assert!(
-                refused
-                    .stderr
-                    .contains("recreate the container, or set on_drift to"),
+                refused.stderr.contains("recreate the container (with"),
                 "{what} under {on_drift}: no remedy\n{refused:?}"
             );
         }

@@ -129,7 +129,7 @@ fn with_a_pin_no_forgery_runs() {
             container.refused(
                 code,
                 &[if code == 81 {
-                    "cannot believe the seal"
+                    "is invalid: "
                 } else {
                     "not the pinned one"
                 }],

@@ -328,8 +328,8 @@ fn what_could_not_be_put_back_is_foretold_to_refuse_under_restore() {
     assert_eq!(sandbox.start().success().state(), "restored");
 
     sandbox.directory("/etc/app/never", 0o755);
-    let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there now, and a mount is not replaced or removed; \
-                   start without it, or recreate the container";
+    let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there, and a mount cannot be replaced or removed; \
+                   recreate the container without it";
     let there = "/etc/app/never: type: expected nothing, found directory";
     refused_as_foretold(
         sandbox.launch().tmpfs("/etc/app/never", "mode=0755"),

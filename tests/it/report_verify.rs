@@ -220,7 +220,7 @@ fn verify_believes_no_seal_that_a_start_would_refuse() {
         tamper(&sandbox);
         let found = inside(&sandbox, &["verify"], 1).stdout;
         assert!(
-            found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
+            found.starts_with("invalid: the seal /var/lib/sealinit/seal is invalid: "),
             "{found}"
         );
         assert!(found.contains(why), "{why}: {found}");
@@ -344,9 +344,9 @@ fn verify_by_the_services_uid_cannot_look_at_roots_seal() {
         start.untouched();
         start.code(74).stdout
     };
-    let error = "cannot look at the seal in /var/lib/sealinit: cannot look at /var/lib/sealinit/seal: \
+    let error = "cannot read the seal in /var/lib/sealinit: cannot look at /var/lib/sealinit/seal: \
                  Permission denied (os error 13); check owner and mode, or the capabilities that were dropped; \
-                 ask as the user that sealed (docker exec --user)";
+                 run as the user that sealed (docker exec --user)";
     let found: Value = serde_json::from_str(&verify("json")).unwrap();
     assert_eq!(
         (&found["result"], &found["error"]),
@@ -470,7 +470,10 @@ fn a_root_that_is_none_cannot_be_looked_at() {
             .unwrap();
         assert_eq!(output.status.code(), Some(74), "{output:?}");
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(said.contains("cannot look below /no/such/root: "), "{said}");
+        assert!(
+            said.contains("cannot read the root directory /no/such/root: "),
+            "{said}"
+        );
     }
 }
 
@@ -571,7 +574,7 @@ fn status_of_a_damaged_seal_is_an_error() {
     sandbox.file(SEAL, "torn");
     let found = inside(&sandbox, &["status"], 74).stdout;
     assert!(
-        found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
+        found.starts_with("invalid: the seal /var/lib/sealinit/seal is invalid: "),
         "{found}"
     );
     assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "invalid");

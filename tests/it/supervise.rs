@@ -1224,7 +1224,7 @@ fn an_init_that_cannot_give_up_what_the_service_keeps_ends_it() {
         let ended = start.code(77);
         assert_eq!(ended.errors().len(), 1, "{ended:?}");
         ended.says(&format!(
-            "cannot give up the capabilities that the service keeps: {why}; the service was ended"
+            "cannot drop the capabilities that only the service keeps: {why}; the service was ended"
         ));
     }
 }

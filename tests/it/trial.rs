@@ -93,7 +93,7 @@ fn a_check_that_fails_refuses_and_the_next_start_tries_again() {
     };
     let refused = sandbox.start().failed(
         84,
-        "failed: it ended with exit code 1; nothing was sealed, correct the configuration",
+        "failed: it ended with exit code 1; nothing was sealed; correct the configuration",
     );
     assert_eq!(
         refused.errors(),
@@ -101,7 +101,7 @@ fn a_check_that_fails_refuses_and_the_next_start_tries_again() {
             "check: unknown directive \"x\"",
             "check: \\u{1b}[31mbad",
             "the service's check sh -c echo 'unknown directive \"x\"'; printf '\\\\033[31mbad\\\\n' >&2; test -e /home/app/ok \
-             failed: it ended with exit code 1; nothing was sealed, correct the configuration",
+             failed: it ended with exit code 1; nothing was sealed; correct the configuration",
         ]
     );
     assert!(!sandbox.exists(SEAL) && sandbox.exists(JOURNAL));
@@ -201,7 +201,7 @@ fn a_stop_during_a_check_is_heeded_at_once() {
             "{:?}",
             since.elapsed()
         );
-        let message = "sealinit: error: SIGTERM came before the service was started; the next start goes on from here";
+        let message = "sealinit: error: SIGTERM arrived before the service was started; the next start continues";
         assert!(ended.stderr.contains(message), "{ended:?}");
         assert!(!ended.stderr.contains("the service's check"), "{ended:?}");
         assert!(!sandbox.exists(SEAL));
@@ -382,7 +382,7 @@ fn a_refusal_is_told_to_kubernetes() {
     let _ = sandbox.start().refused(81, "seal");
     assert_eq!(
         sandbox.read(TERMINATION_LOG),
-        "cannot believe the seal /var/lib/sealinit/seal: it was cut short or changed: its checksum is not the recorded \
+        "the seal /var/lib/sealinit/seal is invalid: it was cut short or changed: its checksum is not the recorded \
          one; recreate the container\n"
     );
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::digest::pin::PinStatus;
-use crate::error::{Error, exit_code};
+use crate::error::Error;
+use crate::exit_code;
 use crate::plan::Protection;
 use crate::report::count;
 use crate::report::junit::{self, Failure, TestCase};
