@@ -18,7 +18,7 @@ use crate::commands::status::StatusArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::escape::escaped;
 use crate::manifest::SignalTarget;
-use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
+use crate::plan::supervision::{DEFAULT_GRACE, SupervisionConfig};
 use crate::sys::signal::{Signal, no_such_signal};
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first

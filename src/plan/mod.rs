@@ -5,6 +5,7 @@
 
 pub(crate) mod configuration;
 pub(crate) mod sources;
+pub(crate) mod supervision;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -22,10 +23,10 @@ use crate::fs::metadata::Ownership;
 use crate::json::Located;
 use crate::manifest::{
     self, Account, Argument, CheckDocument, CommandDocument, DirectoryDocument, FileDocument,
-    Manifest, Mode, OnDrift, OnManifestChange, ServiceDocument, SignalTarget,
+    Manifest, Mode, OnDrift, OnManifestChange,
 };
 use crate::plan::sources::{Kind, PathKey, SourceTable};
-use crate::service::supervise::{DEFAULT_GRACE, SupervisionConfig};
+use crate::plan::supervision::SupervisionConfig;
 use crate::sys::capability::CapabilitySet;
 
 const DEFAULT_FILE_MODE: u32 = 0o440;
@@ -332,7 +333,7 @@ impl Planning<'_> {
             }),
             capabilities: service.capabilities.iter().copied().collect(),
             no_new_privileges: service.no_new_privileges,
-            supervised: service.supervise.then(|| manners(service)),
+            supervised: service.supervise.then(|| SupervisionConfig::of(service)),
         })
     }
     #[allow(clippy::too_many_lines)]
@@ -609,26 +610,6 @@ impl From<&CheckDocument> for ConfigTest {
 
 fn words(command: &CommandDocument) -> Vec<OsString> {
     command.0.iter().map(|word| word.0.clone().into()).collect()
-}
-
-/// How the manifest wants a service to be supervised.
-fn manners(service: &ServiceDocument) -> SupervisionConfig {
-    let signals = service.signals.clone();
-    let (target, rewrite) = signals.map_or_else(
-        || (SignalTarget::Child, BTreeMap::new()),
-        |signals| (signals.target, signals.rewrite.0),
-    );
-    SupervisionConfig {
-        target,
-        rewrite: rewrite.into_iter().collect(),
-        expected_exit: service
-            .expected_exit
-            .iter()
-            .flatten()
-            .map(|status| status.0)
-            .collect(),
-        grace: Duration::from_secs(service.stop_grace_seconds.unwrap_or(DEFAULT_GRACE).into()),
-    }
 }
 
 fn mode(mode: Option<Located<Mode>>, default: u32) -> u32 {

@@ -13,9 +13,10 @@ use std::time::Duration;
 use crate::accounts::Caller;
 use crate::error::Error;
 use crate::plan::Service;
+use crate::plan::supervision::SupervisionConfig;
 use crate::service::credentials::Unprivileged;
 use crate::service::exec::{Inherited, Prepared};
-use crate::service::supervise::{Child, Init, SupervisionConfig};
+use crate::service::supervise::{Child, Init};
 use crate::state::sealed::Clearance;
 use crate::sys;
 
@@ -60,7 +61,7 @@ pub(crate) fn launch(
             let child = spawn(service, &prepared, manners, clearance, unprivileged)?;
             Ok(Launched {
                 child,
-                manners: *manners,
+                manners: manners.clone(),
             })
         }
     }

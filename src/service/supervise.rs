@@ -11,100 +11,21 @@ use nix::sys::prctl;
 use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
 use crate::manifest::SignalTarget;
+use crate::plan::supervision::SupervisionConfig;
 use crate::sys::signal::Signal;
 use crate::sys::{self, Change, Received};
-
-/// How long what the service left behind may take to end, unless the operator says otherwise: less than the ten seconds after which
-/// Docker kills. In seconds.
-pub(crate) const DEFAULT_GRACE: u32 = 8;
 
 /// How long what was killed may take to be reaped, where we are not PID 1 and it would outlive us.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 
-/// How a service is supervised. All in one piece: an init that sleeps needs no heap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SupervisionConfig {
-    pub(crate) target: SignalTarget,
-    pub(crate) rewrite: Rewrite,
-    pub(crate) expected_exit: ExitCodes,
-    /// How long what the service left behind may take to end.
-    pub(crate) grace: Duration,
-}
-
-impl Default for SupervisionConfig {
-    fn default() -> Self {
-        Self {
-            target: SignalTarget::Child,
-            rewrite: Rewrite::default(),
-            expected_exit: ExitCodes::default(),
-            grace: Duration::from_secs(DEFAULT_GRACE.into()),
-        }
-    }
-}
-
-/// Which signal is passed on as which, by its number; `None` is not passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rewrite([Option<Signal>; 65]);
-
-impl Rewrite {
-    fn of(&self, received: Signal) -> Option<Signal> {
-        self.0
-            .get(usize::from(received.0))
-            .copied()
-            .unwrap_or(Some(received))
-    }
-}
-
-impl Default for Rewrite {
-    fn default() -> Self {
-        Self(std::array::from_fn(|number| {
-            u8::try_from(number).ok().map(Signal)
-        }))
-    }
-}
-
-impl FromIterator<(Signal, Option<Signal>)> for Rewrite {
-    fn from_iter<I: IntoIterator<Item = (Signal, Option<Signal>)>>(rewritten: I) -> Self {
-        let mut rewrite = Self::default();
-        for (from, to) in rewritten {
-            if let Some(signal) = rewrite.0.get_mut(usize::from(from.0)) {
-                *signal = to;
-            }
-        }
-        rewrite
-    }
-}
-
-/// Exit codes that count as success: bit n of all is code n.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ExitCodes([u128; 2]);
-
-impl ExitCodes {
-    fn contains(self, code: u8) -> bool {
-        self.0[usize::from(code / 128)] >> (code % 128) & 1 == 1
-    }
-}
-
-impl FromIterator<u8> for ExitCodes {
-    fn from_iter<I: IntoIterator<Item = u8>>(codes: I) -> Self {
-        let mut set = Self::default();
-        for code in codes {
-            set.0[usize::from(code / 128)] |= 1 << (code % 128);
-        }
-        set
-    }
-}
-
-impl SupervisionConfig {
-    /// What waits for a service that there is not yet, as it will be passed on. What does not end a program that has just begun is passed on
-    /// again when it has, and heard then.
-    fn early(&self) -> Vec<Signal> {
-        let pending = sys::pending_signals().into_iter();
-        pending
-            .filter_map(|signal| self.rewrite.of(signal))
-            .filter(|signal| !signal.is_stop())
-            .collect()
-    }
+/// Returns what waits for a service that there is not yet, as it will be passed on. What does not
+/// end a program that has just begun is passed on again when it has, and heard then.
+fn early(config: &SupervisionConfig) -> Vec<Signal> {
+    let pending = sys::pending_signals().into_iter();
+    pending
+        .filter_map(|signal| config.passed_on(signal))
+        .filter(|signal| !signal.is_stop())
+        .collect()
 }
 
 /// A process that is ready to have the service for a child.
@@ -128,7 +49,7 @@ impl Init {
         let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
         Self {
             foreground,
-            early: manners.early(),
+            early: early(manners),
         }
     }
 }
@@ -175,7 +96,7 @@ impl Child {
         .until_the_end();
         take_terminal_back(self.foreground);
         end_the_rest(manners.grace);
-        if manners.expected_exit.contains(code) {
+        if manners.expected_exit.contains(&code) {
             0
         } else {
             code
@@ -268,7 +189,7 @@ impl Supervising<'_> {
     }
 
     fn pass_on(&self, received: Signal) {
-        let Some(signal) = self.manners.rewrite.of(received) else {
+        let Some(signal) = self.manners.passed_on(received) else {
             return;
         };
         let target = match self.manners.target {
