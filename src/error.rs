@@ -199,7 +199,7 @@ pub(crate) enum Error {
         source: nix::Error,
     },
 
-    #[error("privileges are not dropped: {what}; the service was not started")]
+    #[error("cannot drop privileges: {what}; the service was not started")]
     NotDropped { what: String },
 
     #[error(

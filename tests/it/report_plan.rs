@@ -1,8 +1,12 @@
 //! `plan`: what a start would do now, entry by entry, told exactly and done by nobody.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use crate::sandbox::{APP, CONF, CONTENT, JOURNAL, Launch, Outcome, Sandbox, hash, one_file};
+use crate::sandbox::{
+    APP, CONF, CONTENT, JOURNAL, Launch, MANIFEST, Outcome, Sandbox, hash, one_file,
+};
 
 #[track_caller]
 fn plan(launch: Launch<'_>, arguments: &[&str]) -> Outcome {
@@ -508,5 +512,38 @@ fn a_large_or_binary_content_has_no_diff() {
             &foretold["entries"][1]["diff"]
         ),
         (&json!("install"), &Value::Null)
+    );
+}
+
+/// The host sees the same plan as the container, before and after the first start.
+#[test]
+fn a_plan_can_be_made_from_the_host() {
+    let Some(sandbox) = prepared("refuse") else {
+        return;
+    };
+    // The host's programs are only mounted for a start.
+    sandbox
+        .file("/usr/bin/echo", "\x7fELF")
+        .mode("/usr/bin/echo", 0o755);
+    let from_host = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_sealinit"))
+            .args(["plan", "--diff", "--root"])
+            .arg(sandbox.path("/"))
+            .arg("--manifest")
+            .arg(sandbox.path(MANIFEST))
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(from_host(), plan(sandbox.launch(), &["--diff"]).stdout);
+    let _ = sandbox.start().success();
+    sandbox.file(CONF, "a\nx\nc\n");
+    let later = from_host();
+    assert_eq!(later, plan(sandbox.launch(), &["--diff"]).stdout);
+    assert!(
+        later.starts_with("refuse: 1 of 10 entries differs\n"),
+        "{later}"
     );
 }
