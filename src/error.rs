@@ -189,9 +189,9 @@ pub(crate) enum Error {
     },
 
     #[error(
-        "missing capabilities {why}; add them with docker run --cap-add, or use --user and a manifest without other owners"
+        "missing capabilities {missing}; add them with docker run --cap-add, or use --user and a manifest without other owners"
     )]
-    Capabilities { why: String },
+    Capabilities { missing: String },
 
     #[error("cannot drop privileges: {step}: {source}; the service was not started")]
     Drop {

@@ -1,8 +1,8 @@
 //! Acting as somebody else towards the file system, for as long as a value lives.
 //!
 //! Never changes who this process is: only the ids that the kernel checks file access with (`setfsuid(2)`), and for the service
-//! its supplementary groups. Tree that acts as a directory's owner has there what that owner has, and none of root's overriding
-//! capabilities: a planted link gains nothing, and `CAP_DAC_OVERRIDE` is not needed. (Tree's supplementary groups stay.)
+//! its supplementary groups. Root that acts as a directory's owner has there what that owner has, and none of root's overriding
+//! capabilities: a planted link gains nothing, and `CAP_DAC_OVERRIDE` is not needed. (Root's supplementary groups stay.)
 
 use nix::unistd::{Gid, Uid, geteuid, getgroups, setfsgid, setfsuid, setgroups};
 

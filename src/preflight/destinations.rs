@@ -1,6 +1,7 @@
-//! Looks for what is in the way at the destinations.
+//! Looks for obstacles at the destinations.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,25 +9,11 @@ use std::rc::Rc;
 use crate::error::Error;
 use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
-use crate::fs::metadata::{FileKind, Ownership};
+use crate::fs::metadata::{FileKind, Metadata};
 use crate::fs::root::Root;
 use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, Protection};
 
-struct Destinations<'a> {
-    root: &'a Root,
-    plan: &'a Plan,
-    /// Planned directories that will be closed to others before anything is put into them.
-    taken_over: BTreeSet<&'a Path>,
-    /// All planned directories: one that is closed even to its owner is opened while it is filled.
-    planned: BTreeSet<&'a Path>,
-    mount_points: Vec<PathBuf>,
-    /// By where they really are.
-    seen: BTreeMap<PathBuf, &'a Path>,
-    /// Unsafe and unwritable directories, told once each.
-    told: HashSet<String>,
-    errors: Vec<Error>,
-}
-
+/// Returns everything that would keep the entries of `plan` from being installed below `root`.
 pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Error> {
     let mut checking = Destinations {
         root,
@@ -35,20 +22,35 @@ pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>)
         planned: plan.directories(),
         mount_points,
         seen: BTreeMap::new(),
-        told: HashSet::new(),
+        reported: HashSet::new(),
         errors: Vec::new(),
     };
     for entry in &plan.entries {
         if let Err(source) = checking.entry(entry) {
-            checking.tell(entry, source);
+            checking.report(entry, source);
         }
     }
     checking.errors
 }
 
+struct Destinations<'a> {
+    root: &'a Root,
+    plan: &'a Plan,
+    /// Planned directories that are closed to other users before anything is put into them.
+    taken_over: BTreeSet<&'a Path>,
+    /// All planned directories: one that is closed even to its owner is opened while it is filled.
+    planned: BTreeSet<&'a Path>,
+    mount_points: Vec<PathBuf>,
+    /// The destinations by their real paths, links resolved.
+    seen: BTreeMap<PathBuf, &'a Path>,
+    /// Unsafe and unwritable directories concern many entries and are reported once.
+    reported: HashSet<String>,
+    errors: Vec<Error>,
+}
+
 impl<'a> Destinations<'a> {
-    fn tell(&mut self, entry: &Entry, source: FsError) {
-        if self.told.insert(source.to_string()) {
+    fn report(&mut self, entry: &Entry, source: FsError) {
+        if self.reported.insert(source.to_string()) {
             self.errors.push(Error::Install {
                 path: entry.dest.clone(),
                 source,
@@ -58,52 +60,60 @@ impl<'a> Destinations<'a> {
 
     fn entry(&mut self, entry: &'a Entry) -> Result<(), FsError> {
         let dest = entry.dest.as_path();
-        let (dir, existing) = self.root.nearest(dest.parent().unwrap_or(dest))?;
-        let is_parent = Some(existing) == dest.parent();
-        if !is_parent && entry.kind == EntryKind::Absent {
+        let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
+            return Ok(());
+        };
+        let (dir, existing) = self.root.nearest(parent)?;
+        let parent_exists = existing == parent;
+        if !parent_exists && entry.kind == EntryKind::Absent {
             return Ok(());
         }
-        let taken_over = |path: &Path| self.taken_over.contains(path);
         if self.plan.lock != Protection::None
             && entry.locked
-            && let Some(error) = dir.unsafe_ancestor(self.root.installer(), taken_over)
+            && let Some(error) =
+                dir.unsafe_ancestor(self.root.installer(), |path| self.taken_over.contains(path))
         {
             return Err(error);
         }
-        if entry.kind == EntryKind::Absent
-            && dest
-                .file_name()
-                .is_none_or(|name| matches!(dir.look(name), Ok(None)))
-        {
+        let found = if parent_exists { dir.look(name)? } else { None };
+        let stays = match &entry.kind {
+            EntryKind::Absent => found.is_none(),
+            // A directory that exists is not made, and the one above it may be read-only: a
+            // mounted volume.
+            EntryKind::Directory(_) => found.is_some(),
+            EntryKind::File(_) => false,
+        };
+        if !stays {
+            self.check_writable(&dir, existing)?;
+        }
+        if !parent_exists || (entry.kind == EntryKind::Absent && found.is_none()) {
             return Ok(());
         }
-        // A directory that is there already is not made, and what is above it may be read-only: a mounted volume.
-        let is_there = match (&entry.kind, dest.file_name()) {
-            (EntryKind::Directory(_), Some(name)) if is_parent => dir.look(name)?.is_some(),
-            _ => false,
-        };
-        if !is_there {
-            match dir.check_writable() {
-                // A planned directory may be closed to us now and will be opened; but nothing opens a read-only file system.
-                Err(error)
-                    if error.is(ErrorKind::PermissionDenied) && self.planned.contains(existing) => {
-                }
-                checked => checked?,
+        self.in_place(entry, &dir, name, found)
+    }
+
+    /// Checks that `dir`, at the path `existing`, can be written. A planned directory that is
+    /// closed now is opened while it is filled, unless its file system is read-only.
+    fn check_writable(&self, dir: &Dir, existing: &Path) -> Result<(), FsError> {
+        match dir.check_writable() {
+            Err(error)
+                if error.is(ErrorKind::PermissionDenied) && self.planned.contains(existing) =>
+            {
+                Ok(())
             }
-        }
-        if is_parent {
-            self.in_place(entry, &dir)
-        } else {
-            Ok(())
+            checked => checked,
         }
     }
 
-    /// What is at the destination now, and whether it can be replaced.
-    fn in_place(&mut self, entry: &'a Entry, dir: &Rc<Dir>) -> Result<(), FsError> {
+    /// Checks that `found`, which is at the destination now, can be replaced or taken over.
+    fn in_place(
+        &mut self,
+        entry: &'a Entry,
+        dir: &Rc<Dir>,
+        name: &OsStr,
+        found: Option<Metadata>,
+    ) -> Result<(), FsError> {
         let dest = entry.dest.as_path();
-        let Some(name) = dest.file_name() else {
-            return Ok(());
-        };
         let real = dir.path().join(name);
         if let Some(other) = self.seen.insert(real.clone(), dest) {
             self.errors.push(Error::SameFile {
@@ -111,74 +121,76 @@ impl<'a> Destinations<'a> {
                 other: other.to_owned(),
             });
         }
-        let found = dir.look(name)?;
-        if let Some(mounted) = self
-            .mount_points
-            .iter()
-            .find(|mounted| removes(&entry.kind, &real, mounted))
-        {
+        let is_removed = |mounted: &&PathBuf| removes(&entry.kind, &real, mounted);
+        if let Some(mounted) = self.mount_points.iter().find(is_removed) {
             self.errors.push(Error::MountPoint {
                 path: dest.to_owned(),
                 mounted: mounted.clone(),
             });
             return Ok(());
         }
-        match &entry.kind {
-            EntryKind::File(_) if found.is_some_and(|found| found.kind == FileKind::Directory) => {
+        match (&entry.kind, found) {
+            (EntryKind::File(_), Some(found)) if found.kind == FileKind::Directory => {
                 self.errors.push(Error::DirectoryInPlace {
                     path: dest.to_owned(),
                 });
+                Ok(())
             }
-            EntryKind::Directory(directory) => match found {
-                Some(found) if found.kind != FileKind::Directory => {
-                    return Err(FsError::NotDirectory {
-                        path: dest.to_owned(),
-                        kind: found.kind,
-                    });
-                }
-                Some(found) => {
-                    let below = self.root.dir(dest)?;
-                    let Ownership { uid, gid, .. } = directory.ownership;
-                    if directory.recursive
-                        && let Some(found) = below.hard_link_below(uid, gid)?
-                    {
-                        self.errors.push(Error::HardLink {
-                            path: dest.to_owned(),
-                            found,
-                        });
-                    }
-                    let changes = found.ownership != directory.ownership || directory.recursive;
-                    let (me, is) = (self.root.installer(), found.ownership.uid);
-                    if changes && me != 0 && is != me {
-                        let dest = dest.to_owned();
-                        self.errors.push(Error::NotOwner {
-                            dest,
-                            uid,
-                            gid,
-                            is: me,
-                        });
-                    }
-                    if let Err(error) = below.check_writable()
-                        && changes
-                        && error.is(ErrorKind::ReadOnlyFilesystem)
-                    {
-                        return Err(error);
-                    }
-                }
-                _ => {}
-            },
-            _ => {}
+            (EntryKind::Directory(_), Some(found)) if found.kind != FileKind::Directory => {
+                Err(FsError::NotDirectory {
+                    path: dest.to_owned(),
+                    kind: found.kind,
+                })
+            }
+            (EntryKind::Directory(directory), Some(found)) => {
+                self.take_over(dest, directory, &found)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Checks that the directory at `dest` can be given its planned owner and mode.
+    fn take_over(
+        &mut self,
+        dest: &Path,
+        directory: &PlannedDirectory,
+        found: &Metadata,
+    ) -> Result<(), FsError> {
+        let dir = self.root.dir(dest)?;
+        let (uid, gid) = (directory.ownership.uid, directory.ownership.gid);
+        if directory.recursive
+            && let Some(found) = dir.hard_link_below(uid, gid)?
+        {
+            self.errors.push(Error::HardLink {
+                path: dest.to_owned(),
+                found,
+            });
+        }
+        if found.ownership == directory.ownership && !directory.recursive {
+            return Ok(());
+        }
+        let caller = self.root.installer();
+        if caller != 0 && found.ownership.uid != caller {
+            self.errors.push(Error::NotOwner {
+                dest: dest.to_owned(),
+                uid,
+                gid,
+                is: caller,
+            });
+        }
+        match dir.check_writable() {
+            Err(error) if error.is(ErrorKind::ReadOnlyFilesystem) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Whether installing `what` at `real` would have to replace or remove `path`.
-pub(super) fn removes(what: &EntryKind, real: &Path, path: &Path) -> bool {
+/// Reports whether installing an entry of `kind` at `real` would replace or remove `path`.
+pub(super) fn removes(kind: &EntryKind, real: &Path, path: &Path) -> bool {
     let Ok(below) = path.strip_prefix(real) else {
         return false;
     };
-    match what {
+    match kind {
         EntryKind::File(_) => path == real,
         EntryKind::Absent => true,
         EntryKind::Directory(PlannedDirectory {

@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::preflight::destinations::destinations;
 use crate::preflight::own_paths::own_paths;
 use crate::preflight::privileges::{Phase, capabilities, foreign_owners, user_namespace};
-use crate::preflight::service::{brings, with_checks};
+use crate::preflight::service::{installs, with_tests};
 use crate::service::exec;
 use crate::state::StateDir;
 
@@ -44,8 +44,8 @@ pub(crate) fn first_start(
         Phase::FirstStart,
     ));
     errors.extend(user_namespace(&plan.service, &plan.entries, caller));
-    let planned = |path: &Path| brings(plan, path);
-    errors.extend(with_checks(plan, |service| {
+    let planned = |path: &Path| installs(plan, path);
+    errors.extend(with_tests(plan, |service| {
         exec::obstacles(service, planned)
     }));
     errors
@@ -64,8 +64,8 @@ pub(crate) fn first_start_elsewhere(
     errors.extend(state.obstacle());
     errors.extend(own_paths(root, plan, state.path(), None));
     errors.extend(destinations(root, plan, mount_points));
-    errors.extend(with_checks(plan, |service| {
-        permissions::obstacles(root, service, |path| brings(plan, path))
+    errors.extend(with_tests(plan, |service| {
+        permissions::obstacles(root, service, |path| installs(plan, path))
     }));
     errors
 }

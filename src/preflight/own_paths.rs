@@ -8,71 +8,98 @@ use crate::fs::root::Root;
 use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile, Protection};
 use crate::preflight::destinations::removes;
 
-/// Where `path` really is: links in what exists of it resolved, the rest as it stands.
-fn real_path(root: &Root, path: &Path) -> PathBuf {
-    let existing = path
-        .ancestors()
-        .find_map(|above| Some((above, root.dir(above).ok()?)));
-    match existing {
-        Some((above, dir)) => dir
-            .path()
-            .join(path.strip_prefix(above).unwrap_or(Path::new(""))),
-        None => path.to_owned(),
-    }
-}
-
-/// Entries that would replace, remove or give away what sealinit itself lives by: its state, the manifest, the sources.
+/// Returns an error for each entry that would replace, remove or give away the state directory, the
+/// manifest or a source.
 pub(super) fn own_paths(
     root: &Root,
     plan: &Plan,
     state_dir: &Path,
     manifest: Option<&Path>,
 ) -> Vec<Error> {
-    let own_state = real_path(root, state_dir);
-    let own_manifest = manifest.map(|manifest| (manifest, real_path(root, manifest)));
-    let mut errors = Vec::new();
-    for entry in &plan.entries {
-        let dest = real_path(root, &entry.dest);
-        // A file takes the place of all that is below its name, too.
+    let own = OwnPaths {
+        root,
+        plan,
+        state: (state_dir, real_path(root, state_dir)),
+        manifest: manifest.map(|manifest| (manifest, real_path(root, manifest))),
+    };
+    let hit = |entry: &Entry| {
+        let path = own.hit_by(entry)?.to_owned();
+        Some(Error::OwnPath {
+            path,
+            dest: entry.dest.clone(),
+        })
+    };
+    plan.entries.iter().filter_map(hit).collect()
+}
+
+/// The paths that sealinit itself needs, as they are written and with links resolved.
+struct OwnPaths<'a> {
+    root: &'a Root,
+    plan: &'a Plan,
+    state: (&'a Path, PathBuf),
+    manifest: Option<(&'a Path, PathBuf)>,
+}
+
+impl OwnPaths<'_> {
+    /// The path that installing `entry` would replace, remove or give away.
+    fn hit_by(&self, entry: &Entry) -> Option<&Path> {
+        let dest = real_path(self.root, &entry.dest);
+        // A file takes the place of everything below its name as well.
         let is_file = matches!(entry.kind, EntryKind::File(_));
         let removes = |path: &Path| {
             path == dest
                 || (is_file && path.starts_with(&dest))
                 || removes(&entry.kind, &dest, path)
         };
-        // Whoever can change a directory above the state can take the state away, however well that is locked itself.
-        let gives_away = match &entry.kind {
-            EntryKind::Directory(directory) => {
-                let Ownership { uid, mode, .. } = directory.ownership;
-                let open = uid != root.installer() || mode & 0o022 != 0 || directory.recursive;
-                plan.lock != Protection::None && open && own_state.starts_with(&dest)
-            }
-            _ => false,
-        };
-        let source = |other: &&Entry| match &other.kind {
-            EntryKind::File(PlannedFile {
-                origin: Origin::Source(path),
-                ..
-            }) => path.starts_with(&entry.dest),
-            _ => false,
-        };
-        let hit = if dest.starts_with(&own_state) || removes(&own_state) || gives_away {
-            Some(state_dir.to_owned())
-        } else if let Some((manifest, _)) = own_manifest.as_ref().filter(|(_, real)| removes(real))
+        let (state_dir, state) = &self.state;
+        if state.starts_with(&dest) && self.gives_away(entry)
+            || dest.starts_with(state)
+            || removes(state)
         {
-            Some((*manifest).to_owned())
-        } else if entry.kind == EntryKind::Absent {
-            plan.entries
-                .iter()
-                .find(source)
-                .map(|other| other.dest.clone())
-        } else {
-            None
-        };
-        errors.extend(hit.map(|path| Error::OwnPath {
-            path,
-            dest: entry.dest.clone(),
-        }));
+            return Some(state_dir);
+        }
+        if let Some((manifest, real)) = &self.manifest
+            && removes(real)
+        {
+            return Some(manifest);
+        }
+        if entry.kind == EntryKind::Absent {
+            return self.source_below(&entry.dest);
+        }
+        None
     }
-    errors
+
+    /// Reports whether other users could change the directory that `entry` makes: whoever can
+    /// change a directory above the state can replace the state, whatever its own mode.
+    fn gives_away(&self, entry: &Entry) -> bool {
+        let EntryKind::Directory(directory) = &entry.kind else {
+            return false;
+        };
+        let Ownership { uid, mode, .. } = directory.ownership;
+        let open = uid != self.root.installer() || mode & 0o022 != 0 || directory.recursive;
+        self.plan.lock != Protection::None && open
+    }
+
+    /// The destination of the first entry whose source is below `path`.
+    fn source_below(&self, path: &Path) -> Option<&Path> {
+        let is_below = |entry: &&Entry| match &entry.kind {
+            EntryKind::File(PlannedFile {
+                origin: Origin::Source(source),
+                ..
+            }) => source.starts_with(path),
+            _ => false,
+        };
+        let found = self.plan.entries.iter().find(is_below)?;
+        Some(&found.dest)
+    }
+}
+
+/// `path` with the links in the part of it that exists resolved.
+fn real_path(root: &Root, path: &Path) -> PathBuf {
+    for above in path.ancestors() {
+        if let (Ok(dir), Ok(rest)) = (root.dir(above), path.strip_prefix(above)) {
+            return dir.path().join(rest);
+        }
+    }
+    path.to_owned()
 }

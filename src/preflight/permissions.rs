@@ -1,7 +1,6 @@
-//! What the service's uid may do with a path, by owner, group and mode of everything on the way: below another root, and with what is
-//! only planned.
-//!
-//! Never asks the kernel for permission: the kernel would speak of this machine's processes and of what is there now.
+//! Works out the service's permissions from owners, groups and modes, for another root directory
+//! and for entries that are only planned: the kernel answers for this process and for what exists
+//! now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,10 +22,10 @@ use crate::service::exec::{search, unfit, why_not};
 const READ: u32 = 0o4;
 const EXECUTE: u32 = 0o1;
 
-/// Whether `service` has the permission `bit` for what has these attributes.
+/// Reports whether `service` has the permission `bit` for a file of this owner and mode.
 fn allows(service: &Service, found: Ownership, bit: u32) -> bool {
     if service.uid == 0 || service.capabilities.unlocks_files() {
-        // Tree may do all but execute what nobody may execute.
+        // Root can do everything but execute a file that nobody can execute.
         return bit != EXECUTE || found.mode & 0o111 != 0;
     }
     let shift = match found {
@@ -37,27 +36,28 @@ fn allows(service: &Service, found: Ownership, bit: u32) -> bool {
     found.mode >> shift & bit != 0
 }
 
-/// Whether the permissions let `service` execute a file with these attributes.
+/// Reports whether `service` may execute a file of this owner and mode.
 pub(crate) fn may_execute(service: &Service, found: Ownership) -> bool {
     allows(service, found, EXECUTE)
 }
 
-/// The first directory on the way to what is in `dir` that `service` may not enter.
+/// The first directory from `dir` up to the root that `service` may not enter.
 fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
     dir.ancestry()
         .find(|dir| !allows(service, dir.metadata().ownership, EXECUTE))
 }
 
-/// What would keep `service` from being started below the root of `tree`; `planned` will be there by then.
+/// Returns everything that would keep `service` from being started below `root`; paths that are
+/// `planned` will exist by then.
 pub(crate) fn obstacles(
-    tree: &Root,
+    root: &Root,
     service: &Service,
     planned: impl Fn(&Path) -> bool,
 ) -> Vec<Error> {
     let mut errors = Vec::new();
     let working_dir = service.working_dir.as_deref().unwrap_or(Path::new("/"));
     if !planned(working_dir) {
-        let entered = match tree.dir(working_dir) {
+        let entered = match root.dir(working_dir) {
             Ok(dir) if closed(service, &dir).is_some() => Err(Errno::EACCES.into()),
             Ok(_) => Ok(()),
             Err(FsError::Missing { .. }) => Err(Errno::ENOENT.into()),
@@ -71,13 +71,14 @@ pub(crate) fn obstacles(
                 .map(|source| Error::WorkingDir { path, source }),
         );
     }
-    errors.extend(program(tree, service, working_dir, planned).err());
+    errors.extend(program(root, service, working_dir, planned).err());
     errors
 }
 
-/// Looks for the service's program as execvp(3) would, with the PATH of the manifest or else Docker's: the image's is not known here.
+/// Looks the service's program up as execvp(3) does, with the `PATH` of the manifest or Docker's
+/// default: the image's is not known here.
 fn program(
-    tree: &Root,
+    root: &Root,
     service: &Service,
     working_dir: &Path,
     planned: impl Fn(&Path) -> bool,
@@ -94,20 +95,20 @@ fn program(
         if planned(&path) {
             Ok(true)
         } else {
-            executable(tree, service, &path, &planned)
+            executable(root, service, &path, &planned)
         }
     });
     found.map(drop)
 }
 
-/// Whether there is something at `path` that `service` may execute.
+/// Reports whether there is a program at `path` that `service` may execute.
 fn executable(
-    tree: &Root,
+    root: &Root,
     service: &Service,
     path: &Path,
     planned: impl Fn(&Path) -> bool,
 ) -> Result<bool, String> {
-    let (dir, name) = match tree.find(path) {
+    let (dir, name) = match root.find(path) {
         Ok(Some(found)) => found,
         Ok(None) | Err(FsError::NotDirectory { .. }) => return Ok(false),
         Err(error) => return Err(error.to_string()),
@@ -123,13 +124,13 @@ fn executable(
     if closed(service, &dir).is_some() || !allows(service, metadata.ownership, EXECUTE) {
         return Err(why_not(Errno::EACCES, service.uid));
     }
-    // What we cannot read says nothing.
+    // A file that cannot be read may still be executed.
     let Ok(Some((program, _))) = dir.open_file(&name) else {
         return Ok(true);
     };
     let is_missing = |interpreter: &Path| {
         !planned(interpreter)
-            && match tree.find(interpreter) {
+            && match root.find(interpreter) {
                 Ok(Some((dir, name))) => matches!(dir.look(&name), Ok(None)),
                 found => matches!(found, Ok(None)),
             }
@@ -137,14 +138,14 @@ fn executable(
     unfit(&program, is_missing).map_or(Ok(true), Err)
 }
 
-/// Something that is going to be installed and that the service could not read.
+/// A planned file that the service could not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub(crate) dest: PathBuf,
-    /// What is closed: the file itself, or a directory on the way.
+    /// The file itself, or the directory on the way that is closed.
     pub(crate) closed: PathBuf,
     pub(crate) ownership: Ownership,
-    /// How many more there are behind the same directory.
+    /// The number of further files behind the same directory.
     pub(crate) more: usize,
 }
 
@@ -171,8 +172,8 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// The planned files that `plan`'s service could not read once they are installed.
-pub(crate) fn unreadable(tree: &Root, plan: &Plan) -> Vec<Unreadable> {
+/// Returns the planned files that the service could not read once they are installed.
+pub(crate) fn unreadable(root: &Root, plan: &Plan) -> Vec<Unreadable> {
     let mut planned: BTreeMap<&Path, Ownership> = BTreeMap::new();
     for entry in &plan.entries {
         if let EntryKind::Directory(directory) = &entry.kind {
@@ -180,19 +181,19 @@ pub(crate) fn unreadable(tree: &Root, plan: &Plan) -> Vec<Unreadable> {
         }
     }
     let mut found: Vec<Unreadable> = Vec::new();
-    let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut reported: BTreeSet<PathBuf> = BTreeSet::new();
     for entry in &plan.entries {
         let EntryKind::File(file) = &entry.kind else {
             continue;
         };
-        let blocked = blocked_on_the_way(tree, plan, &planned, &entry.dest).or_else(|| {
+        let blocked = blocked_on_the_way(root, plan, &planned, &entry.dest).or_else(|| {
             (!allows(&plan.service, file.ownership, READ))
                 .then(|| (entry.dest.clone(), file.ownership))
         });
         let Some((closed, ownership)) = blocked else {
             continue;
         };
-        if told.insert(closed.clone()) {
+        if reported.insert(closed.clone()) {
             found.push(Unreadable {
                 dest: entry.dest.clone(),
                 closed,
@@ -206,10 +207,10 @@ pub(crate) fn unreadable(tree: &Root, plan: &Plan) -> Vec<Unreadable> {
     found
 }
 
-/// The first directory above `dest`, from the bottom, that the service may not enter: as planned, or as it is. What is missing will be
-/// made for everybody to enter.
+/// The first directory above `dest`, from the bottom, that the service may not enter: as planned,
+/// or as it is now. Missing directories are made with mode 0755.
 fn blocked_on_the_way(
-    tree: &Root,
+    root: &Root,
     plan: &Plan,
     planned: &BTreeMap<&Path, Ownership>,
     dest: &Path,
@@ -222,10 +223,10 @@ fn blocked_on_the_way(
             }
             continue;
         }
-        let Ok(dir): Result<Rc<Dir>, _> = tree.dir(path) else {
+        let Ok(dir): Result<Rc<Dir>, _> = root.dir(path) else {
             continue;
         };
-        // Where links lead through another place, what is there counts as well.
+        // A link leads through other directories, which count as well.
         let mut way = dir.ancestry().map(|dir| {
             let ownership = planned
                 .get(dir.path())

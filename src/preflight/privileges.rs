@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::accounts::Caller;
 use crate::error::Error;
+use crate::fs::metadata::Ownership;
 use crate::plan::{Entry, EntryKind, MAX_GROUPS, Plan, Service};
 use crate::service::credentials::surplus_bounding;
 use crate::sys;
 use crate::sys::capability::Capability;
 
-/// What keeps this process from having the credentials of `service`, when there is nothing to install.
+/// Returns everything that keeps this process from taking the credentials of `service` when there
+/// is nothing to install.
 pub(crate) fn becoming(service: &Service, caller: &Caller) -> Vec<Error> {
     let groups = service.groups.len();
     if groups > MAX_GROUPS {
@@ -18,99 +20,103 @@ pub(crate) fn becoming(service: &Service, caller: &Caller) -> Vec<Error> {
             limit: MAX_GROUPS,
         }];
     }
-    let lacking = capabilities(service, &[], caller, Phase::LaterStart);
-    lacking
-        .into_iter()
-        .chain(user_namespace(service, &[], caller))
-        .collect()
+    let missing = capabilities(service, &[], caller, Phase::LaterStart);
+    let unmapped = user_namespace(service, &[], caller);
+    missing.into_iter().chain(unmapped).collect()
 }
 
-/// Without root, what the manifest wants to give to others.
+/// Returns an error for each entry that a start without root would have to give to another user.
 pub(super) fn foreign_owners(plan: &Plan, caller: &Caller) -> Vec<Error> {
     if caller.is_root() {
         return Vec::new();
     }
-    let mut errors = Vec::new();
-    for entry in &plan.entries {
-        let Some(ownership) = entry.kind.ownership() else {
-            continue;
-        };
-        let (uid, gid) = (ownership.uid, ownership.gid);
-        if uid != caller.uid || (gid != caller.gid && !caller.groups.contains(&gid)) {
-            errors.push(Error::NotOwner {
-                dest: entry.dest.clone(),
-                uid,
-                gid,
-                is: caller.uid,
-            });
-        }
-    }
-    errors
+    let foreign = |entry: &Entry| {
+        let Ownership { uid, gid, .. } = entry.kind.ownership()?;
+        let own = uid == caller.uid && (gid == caller.gid || caller.groups.contains(&gid));
+        (!own).then(|| Error::NotOwner {
+            dest: entry.dest.clone(),
+            uid,
+            gid,
+            is: caller.uid,
+        })
+    };
+    plan.entries.iter().filter_map(foreign).collect()
 }
 
-/// What a start has to do itself: only a first one installs.
+/// The work of a start: only a first start installs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     FirstStart,
     LaterStart,
 }
 
-/// The capabilities that this start needs and has not: all of them, each with the reason.
+/// Returns an error that names every capability which this start needs and does not have, each
+/// with the reason.
 pub(super) fn capabilities(
     service: &Service,
     entries: &[Entry],
     caller: &Caller,
     phase: Phase,
 ) -> Option<Error> {
-    let mut needed: Vec<(Capability, String)> = Vec::new();
+    let mut needed = Vec::new();
     if caller.is_root() {
-        if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, caller)) {
-            needed.push((
-                Capability::CHOWN,
-                "to give files their owner and group".into(),
-            ));
-        }
-        if entries.iter().any(|entry| is_unreadable(entry, caller))
-            && !caller.capabilities.contains(Capability::DAC_OVERRIDE)
-        {
-            needed.push((
-                Capability::DAC_READ_SEARCH,
-                "to read sealed files that their owner may not read".into(),
-            ));
-        }
-        if service.uid != caller.uid {
-            needed.push((Capability::SETUID, format!("to become uid {}", service.uid)));
-        }
-        if changes_groups(service, caller) {
-            needed.push((Capability::SETGID, format!("to become gid {}", service.gid)));
-        }
-        if !service.no_new_privileges && surplus_bounding(service) {
-            needed.push((
-                Capability::SETPCAP,
-                "to empty the bounding set, as no_new_privileges is false".into(),
-            ));
-        }
+        needed.extend(installing(entries, caller, phase));
+        needed.extend(dropping(service, caller));
     }
-    needed.extend(
-        service
-            .capabilities
-            .iter()
-            .map(|capability| (capability, "to keep it for the service".into())),
-    );
-    // What is kept must be permitted, which is more than what is effective; the rest is used by us.
+    let kept = service.capabilities.iter();
+    needed.extend(kept.map(|capability| (capability, "to keep it for the service".into())));
+    // A capability for the service need only be permitted; the others are used, and must be
+    // effective.
     let permitted = sys::capabilities().map_or(caller.capabilities, |sets| sets.permitted);
-    let held = |capability: Capability| {
+    let is_held = |capability: Capability| {
         caller.capabilities.contains(capability)
             || (service.capabilities.contains(capability) && permitted.contains(capability))
     };
-    needed.retain(|(capability, _)| !held(*capability));
-    let reasons: Vec<String> = needed
+    needed.retain(|(capability, _)| !is_held(*capability));
+    let missing: Vec<String> = needed
         .iter()
-        .map(|(capability, why)| format!("{capability} ({why})"))
+        .map(|(capability, why)| format!("{} ({why})", capability.name()))
         .collect();
-    (!reasons.is_empty()).then(|| Error::Capabilities {
-        why: reasons.join(", "),
+    (!missing.is_empty()).then(|| Error::Capabilities {
+        missing: missing.join(", "),
     })
+}
+
+/// A capability and the reason why it is needed.
+type Need = (Capability, String);
+
+/// The capabilities for installing and reading `entries` as root.
+fn installing(entries: &[Entry], caller: &Caller, phase: Phase) -> Vec<Need> {
+    let mut needed = Vec::new();
+    if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, caller)) {
+        let why = "to give files their owner and group".into();
+        needed.push((Capability::CHOWN, why));
+    }
+    if entries.iter().any(|entry| is_unreadable(entry, caller))
+        && !caller.capabilities.contains(Capability::DAC_OVERRIDE)
+    {
+        let why = "to read sealed files that their owner may not read".into();
+        needed.push((Capability::DAC_READ_SEARCH, why));
+    }
+    needed
+}
+
+/// The capabilities for becoming `service` as root.
+fn dropping(service: &Service, caller: &Caller) -> Vec<Need> {
+    let mut needed = Vec::new();
+    if service.uid != caller.uid {
+        let why = format!("to become uid {}", service.uid);
+        needed.push((Capability::SETUID, why));
+    }
+    if caller.gid != service.gid || !caller.has_groups(&service.groups) {
+        let why = format!("to become gid {}", service.gid);
+        needed.push((Capability::SETGID, why));
+    }
+    if !service.no_new_privileges && surplus_bounding(service) {
+        let why = "to empty the bounding set, as no_new_privileges is false".into();
+        needed.push((Capability::SETPCAP, why));
+    }
+    needed
 }
 
 fn gives_away(entry: &Entry, caller: &Caller) -> bool {
@@ -120,20 +126,20 @@ fn gives_away(entry: &Entry, caller: &Caller) -> bool {
         .is_some_and(|found| (found.uid, found.gid) != (caller.uid, caller.gid))
 }
 
-/// Whether a sealed file is closed to us without a capability.
+/// Reports whether a sealed file cannot be read without a capability. A file of another user is
+/// opened as that user.
 fn is_unreadable(entry: &Entry, caller: &Caller) -> bool {
     match &entry.kind {
-        // Somebody else's is opened as that somebody.
         EntryKind::File(file) if !file.mutable => {
-            let ownership = file.ownership;
-            ownership.mode & 0o400 == 0
-                && (ownership.uid == caller.uid || ownership.mode & 0o004 == 0)
+            let Ownership { uid, mode, .. } = file.ownership;
+            mode & 0o400 == 0 && (uid == caller.uid || mode & 0o004 == 0)
         }
         _ => false,
     }
 }
 
-/// Ids that do not exist in this user namespace, and groups that cannot be given up in it.
+/// Returns an error for each id that does not exist in this user namespace, and for groups that
+/// cannot be given up in it.
 pub(super) fn user_namespace(service: &Service, entries: &[Entry], caller: &Caller) -> Vec<Error> {
     if !caller.is_root() {
         return Vec::new();
@@ -146,7 +152,7 @@ pub(super) fn user_namespace(service: &Service, entries: &[Entry], caller: &Call
     }
     let mut errors = Vec::new();
     for (ids, what, map) in [(uids, "uid", "uid_map"), (gids, "gid", "gid_map")] {
-        // Without /proc nothing is known, and the first chown or setresuid will tell.
+        // Without /proc the ids are not known, and the first chown or setresuid fails instead.
         let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else {
             continue;
         };
@@ -161,15 +167,38 @@ pub(super) fn user_namespace(service: &Service, entries: &[Entry], caller: &Call
     errors
 }
 
-/// Whether `id` is in one of the ranges of a `/proc/PID/uid_map` (`user_namespaces(7)`): first id inside, first outside, length.
+/// Reports whether `id` is in one of the ranges of a `/proc/PID/uid_map` (`user_namespaces(7)`):
+/// first id inside, first id outside, length.
 fn is_mapped(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
-        let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        matches!(fields[..], [inside, _, length] if (inside..inside + length).contains(&u64::from(id)))
+        let fields = line
+            .split_whitespace()
+            .filter_map(|field| field.parse().ok());
+        match fields.collect::<Vec<u64>>()[..] {
+            [inside, _, length] => (inside..inside + length).contains(&u64::from(id)),
+            _ => false,
+        }
     })
 }
 
-/// Whether group ids have to change for `service`.
-fn changes_groups(service: &Service, caller: &Caller) -> bool {
-    caller.gid != service.gid || !caller.has_groups(&service.groups)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_mapped_if_a_range_has_it() {
+        let map = "         0     100000      65536\n     70000     200000          1\n";
+        for (id, mapped) in [
+            (0, true),
+            (65_535, true),
+            (65_536, false),
+            (70_000, true),
+            (70_001, false),
+            (u32::MAX, false),
+        ] {
+            assert_eq!(is_mapped(map, id), mapped, "{id}");
+        }
+        assert!(!is_mapped("", 0));
+        assert!(!is_mapped("0 0", 0));
+    }
 }

@@ -210,7 +210,7 @@ fn end_the_rest(grace: Duration) {
         return;
     }
     if !signal_the_rest(Signal::TERM) {
-        // Tree's, left by `docker exec`: not ours to signal, and not ours to wait for.
+        // Root's, left by `docker exec`: not ours to signal, and not ours to wait for.
         return;
     }
     signal_the_rest(Signal::CONT); // whoever is stopped must be able to hear it

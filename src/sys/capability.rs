@@ -77,6 +77,14 @@ impl Capability {
     pub(crate) fn number(self) -> u8 {
         self.0
     }
+
+    /// The name without `CAP_`, as engines take it.
+    pub(crate) fn name(self) -> String {
+        match NAMES.get(usize::from(self.0)) {
+            Some(name) => (*name).into(),
+            None => self.0.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Capability {
