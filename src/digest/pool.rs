@@ -1,13 +1,14 @@
-//! Threads that hash open files, made when there is much to hash and more than one core to do it on.
+//! Threads for work on contents: hashing and copying open files.
 //!
-//! Never opens, looks at or judges a file: what acts as somebody else, and what has an order, is left to the one thread that asks.
+//! They are started when there is much to do and more than one core to do it on, and no thread is
+//! left once [`Pool::finish`] has returned. Names are never theirs: looking up, creating and
+//! renaming depend on the identity of a thread and have an order, and stay with the caller.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::mem;
 use std::panic;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -15,182 +16,194 @@ use nix::unistd::Pid;
 
 use crate::digest::{Buffer, FileDigest};
 
-/// A shorter file is hashed at once: there is little to gain, and who asks would have to remember each.
+/// Bytes below which a file is worked on at once: there is little to gain, and the caller would
+/// have to remember each.
 const SHORT: u64 = 16 * 1024;
 
-/// Threads are made when there is more than this to hash, of which a single one takes milliseconds.
+/// Bytes of work after which threads are started; a single one takes milliseconds for them.
 const MUCH: u64 = 8 * 1024 * 1024;
 
-/// Threads, each with an open file and 64 KiB to read it into: more would gain little and take more than a small container has.
+/// The most threads, each with open files and a buffer of 64 KiB.
 const MAX_THREADS: usize = 7;
 
-/// Open files that wait: enough for each thread to find one while ours hashes, and few beside the descriptors that a process may have.
+/// Jobs that wait: enough for each thread to find one while the caller works on its own, and few
+/// beside the descriptors that a process may have.
 const MAX_WAITING: usize = 8;
 
-/// Hashing takes a few hundred bytes of it.
+/// Bytes of stack; a job takes about a tenth of it.
 const STACK: usize = 128 * 1024;
 
-/// Hashes files, sooner or later.
+/// One piece of work. The buffer is the thread's, made once for all of them.
+type Work<T> = Box<dyn FnOnce(&mut Buffer) -> T + Send>;
+
+/// Work that waits, with its number. Shared by the threads, and by the caller at the end.
+type Waiting<T> = Mutex<Receiver<(usize, Work<T>)>>;
+
+/// Does work with results of type `T`, at once or on threads.
 #[derive(Debug)]
-pub(crate) struct HashPool {
+pub(crate) struct Pool<T> {
     buffer: Buffer,
-    queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
-    /// The size of all files that are not short.
+    /// The size of all work that is not short.
     bytes: u64,
+    /// Jobs that were given to the threads.
+    given: usize,
+    threads: Option<Threads<T>>,
 }
 
-impl HashPool {
+#[derive(Debug)]
+struct Threads<T> {
+    jobs: SyncSender<(usize, Work<T>)>,
+    waiting: Arc<Waiting<T>>,
+    results: Receiver<(usize, T)>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Pool<T> {
     pub(crate) fn new() -> Self {
         Self {
             buffer: Buffer::new(),
-            queue: Arc::default(),
-            threads: Vec::new(),
             bytes: 0,
+            given: 0,
+            threads: None,
         }
     }
 
-    /// The content of `file`, which has `size` bytes; `None` if [`finish`](Self::finish) gives it.
-    pub(crate) fn hash(&mut self, mut file: File, size: u64) -> Option<io::Result<FileDigest>> {
+    /// Does `work` on `size` bytes; `None` if a thread does it. The result is then one of
+    /// [`Self::ready`] or [`Self::finish`], under a number that counts these from zero.
+    pub(crate) fn work(
+        &mut self,
+        size: u64,
+        work: impl FnOnce(&mut Buffer) -> T + Send + 'static,
+    ) -> Option<T> {
         if size < SHORT {
-            return Some(FileDigest::of_reader(&mut file, &mut self.buffer));
+            return Some(work(&mut self.buffer));
         }
-        let was_little = self.bytes <= MUCH;
         self.bytes = self.bytes.saturating_add(size);
-        if was_little && self.bytes > MUCH {
-            self.threads = start_threads(&self.queue);
+        if self.threads.is_none() && self.bytes > MUCH {
+            self.threads = Some(Threads::start());
         }
-        self.queue.put(file, size, &mut self.buffer);
-        None
-    }
-
-    /// What [`hash`](Self::hash) did not give, in that order. No thread is left then.
-    pub(crate) fn finish(&mut self) -> Vec<io::Result<FileDigest>> {
-        self.queue.end();
-        self.queue.work(&mut self.buffer);
-        for thread in self.threads.drain(..) {
-            thread
-                .join()
-                .unwrap_or_else(|panic| panic::resume_unwind(panic));
-        }
-        mem::take(&mut self.queue.lock().hashed)
-    }
-}
-
-/// One for each core beside ours that we may run on (a quota is shared by all threads and loses nothing by them); the first that cannot be made (a limit on processes, seccomp) is the last that is tried.
-fn start_threads(queue: &Arc<Queue>) -> Vec<JoinHandle<()>> {
-    let is_ours = |cores: CpuSet| {
-        (0..CpuSet::count())
-            .filter(|core| cores.is_set(*core) == Ok(true))
-            .count()
-    };
-    let others = sched_getaffinity(Pid::from_raw(0))
-        .map_or(0, is_ours)
-        .saturating_sub(1);
-    let start = |_| {
-        let queue = Arc::clone(queue);
-        thread::Builder::new()
-            .stack_size(STACK)
-            .spawn(move || queue.work(&mut Buffer::new()))
-            .ok()
-    };
-    (0..others.min(MAX_THREADS)).map_while(start).collect()
-}
-
-/// Files on their way to the threads, and their contents on the way back.
-#[derive(Debug, Default)]
-struct Queue {
-    state: Mutex<State>,
-    /// A file came, or the end.
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Job>,
-    /// One for each file there has been; an error until it is hashed.
-    hashed: Vec<io::Result<FileDigest>>,
-    /// How many threads wait for one.
-    idle: usize,
-    ended: bool,
-}
-
-#[derive(Debug)]
-struct Job {
-    /// Its place in what is hashed.
-    number: usize,
-    file: File,
-    size: u64,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a file. Where there is no room for it, hashes the shortest: so the threads get the long ones, and soon the next.
-    fn put(&self, file: File, size: u64, buffer: &mut Buffer) {
-        let mut state = self.lock();
-        let number = state.hashed.len();
-        state.hashed.push(Err(io::ErrorKind::Other.into()));
-        state.waiting.push_back(Job { number, file, size });
-        if state.idle > 0 {
-            self.changed.notify_one();
-        }
-        if state.waiting.len() > MAX_WAITING
-            && let Some((shortest, _)) = state
-                .waiting
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, job)| job.size)
-            && let Some(job) = state.waiting.remove(shortest)
-        {
-            drop(state);
-            drop(self.hash(job, buffer));
-        }
-    }
-
-    /// No more files will come.
-    fn end(&self) {
-        let mut state = self.lock();
-        state.ended = true;
-        if state.idle > 0 {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Hashes what waits, and what comes, until the end.
-    fn work(&self, buffer: &mut Buffer) {
-        let mut state = self.lock();
-        loop {
-            if let Some(job) = state.waiting.pop_front() {
-                drop(state);
-                state = self.hash(job, buffer);
-            } else if state.ended {
-                return;
-            } else {
-                state.idle += 1;
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
+        let threads = self.threads.as_ref();
+        let Some(threads) = threads.filter(|threads| !threads.handles.is_empty()) else {
+            return Some(work(&mut self.buffer));
+        };
+        match threads.jobs.try_send((self.given, Box::new(work))) {
+            Ok(()) => {
+                self.given += 1;
+                None
+            }
+            Err(TrySendError::Full((_, work)) | TrySendError::Disconnected((_, work))) => {
+                Some(work(&mut self.buffer))
             }
         }
     }
 
-    fn hash(
-        &self,
-        Job {
-            number, mut file, ..
-        }: Job,
-        buffer: &mut Buffer,
-    ) -> MutexGuard<'_, State> {
-        let content = FileDigest::of_reader(&mut file, buffer);
-        drop(file);
-        let mut state = self.lock();
-        state.hashed[number] = content;
-        state
+    /// Returns the numbers and results of work that threads have done so far, in no order.
+    pub(crate) fn ready(&mut self) -> impl Iterator<Item = (usize, T)> {
+        self.threads
+            .iter()
+            .flat_map(|threads| threads.results.try_iter())
+    }
+
+    /// Returns the numbers and results of all other work that was given to threads, in order. No
+    /// thread is left then.
+    pub(crate) fn finish(&mut self) -> Vec<(usize, T)> {
+        self.given = 0;
+        let Some(threads) = self.threads.take() else {
+            return Vec::new();
+        };
+        let Threads {
+            jobs,
+            waiting,
+            results,
+            handles,
+        } = threads;
+        drop(jobs);
+        let mut finished = Vec::new();
+        while let Some((number, work)) = next(&waiting) {
+            finished.push((number, work(&mut self.buffer)));
+        }
+        for handle in handles {
+            handle
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic));
+        }
+        finished.extend(results);
+        finished.sort_unstable_by_key(|(number, _)| *number);
+        finished
+    }
+}
+
+impl<T: Send + 'static> Threads<T> {
+    /// Starts one thread for each core beside the caller's that this process may run on. (A quota
+    /// is shared by all threads and loses nothing by them.) The first that cannot be made, because
+    /// of a limit on processes or seccomp, is the last that is tried.
+    fn start() -> Self {
+        let (jobs, waiting) = sync_channel(MAX_WAITING);
+        let (sender, results) = channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        let start = |_| {
+            let (waiting, results) = (Arc::clone(&waiting), sender.clone());
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn(move || work_off(&waiting, &results))
+                .ok()
+        };
+        let handles = (0..other_cores().min(MAX_THREADS))
+            .map_while(start)
+            .collect();
+        Self {
+            jobs,
+            waiting,
+            results,
+            handles,
+        }
+    }
+}
+
+fn other_cores() -> usize {
+    let count = |cores: CpuSet| {
+        (0..CpuSet::count())
+            .filter(|core| cores.is_set(*core) == Ok(true))
+            .count()
+    };
+    sched_getaffinity(Pid::from_raw(0))
+        .map_or(0, count)
+        .saturating_sub(1)
+}
+
+/// Waits for the next job; `None` if none is left and none will come.
+fn next<T>(waiting: &Waiting<T>) -> Option<(usize, Work<T>)> {
+    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.recv().ok()
+}
+
+fn work_off<T>(waiting: &Waiting<T>, results: &Sender<(usize, T)>) {
+    let mut buffer = Buffer::new();
+    while let Some((number, work)) = next(waiting) {
+        // A pool that was dropped needs no result.
+        let _ = results.send((number, work(&mut buffer)));
+    }
+}
+
+/// Hashes files, at once or on threads.
+#[derive(Debug)]
+pub(crate) struct HashPool(Pool<io::Result<FileDigest>>);
+
+impl HashPool {
+    pub(crate) fn new() -> Self {
+        Self(Pool::new())
+    }
+
+    /// Returns the hash of `file`, which has `size` bytes; `None` if [`Self::finish`] returns it.
+    pub(crate) fn hash(&mut self, mut file: File, size: u64) -> Option<io::Result<FileDigest>> {
+        self.0
+            .work(size, move |buffer| FileDigest::of_reader(&mut file, buffer))
+    }
+
+    /// Returns the hashes that [`Self::hash`] did not, in that order. No thread is left then.
+    pub(crate) fn finish(&mut self) -> Vec<io::Result<FileDigest>> {
+        let finished = self.0.finish().into_iter();
+        finished.map(|(_, hashed)| hashed).collect()
     }
 }
 
@@ -201,10 +214,10 @@ mod tests {
 
     use super::*;
 
-    /// A file without a name, of `size` bytes that begin with `first`.
+    /// Makes a file without a name, of `size` bytes that begin with `first`.
     fn file(first: u8, size: u64) -> io::Result<File> {
         let path =
-            std::env::temp_dir().join(format!("sealinit-hashers-{}-{first}", std::process::id()));
+            std::env::temp_dir().join(format!("sealinit-pool-{}-{first}", std::process::id()));
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -226,45 +239,56 @@ mod tests {
     }
 
     #[test]
-    fn contents_come_in_the_order_of_the_files_whoever_hashes_them() -> io::Result<()> {
-        // Less and more than what threads are made for, long and short in turn.
+    fn hashes_come_in_the_order_of_the_files() -> io::Result<()> {
+        // Less and more than threads are started for, long and short in turn.
         for unit in [SHORT, MUCH / 8] {
-            let mut hashers = HashPool::new();
-            let files: Vec<(u8, u64)> = (1..25)
-                .map(|first| (first, unit * (1 + u64::from(first) % 3)))
-                .collect();
-            for (first, size) in &files {
-                assert!(hashers.hash(file(*first, *size)?, *size).is_none());
+            let mut pool = HashPool::new();
+            let (mut pending, mut expected) = (Vec::new(), Vec::new());
+            for first in 1..25_u8 {
+                let size = unit * (1 + u64::from(first) % 3);
+                match pool.hash(file(first, size)?, size) {
+                    Some(hashed) => assert_eq!(hashed?, content(first, size)?),
+                    None => pending.push((first, size)),
+                }
             }
-            let hashed: Vec<_> = hashers.finish().into_iter().collect::<io::Result<_>>()?;
-            let expected: Vec<_> = files
-                .into_iter()
-                .map(|(first, size)| content(first, size))
-                .collect::<io::Result<_>>()?;
+            for (first, size) in pending {
+                expected.push(content(first, size)?);
+            }
+            let hashed: Vec<_> = pool.finish().into_iter().collect::<io::Result<_>>()?;
             assert!(hashed == expected, "files of {unit} bytes and more");
-            assert!(hashers.threads.is_empty());
+            assert!(pool.0.threads.is_none());
         }
         Ok(())
     }
 
     #[test]
-    fn a_short_file_is_hashed_at_once_and_little_makes_no_thread() -> io::Result<()> {
-        let mut hashers = HashPool::new();
-        assert!(hashers.hash(file(101, MUCH)?, MUCH).is_none());
-        let short = hashers.hash(file(102, SHORT - 1)?, SHORT - 1);
-        assert_eq!(short.transpose()?, Some(content(102, SHORT - 1)?));
-        assert!(hashers.threads.is_empty());
-        assert_eq!(hashers.finish().len(), 1);
+    fn little_work_starts_no_thread() -> io::Result<()> {
+        let mut pool = HashPool::new();
+        for (first, size) in [(101, MUCH), (102, SHORT - 1)] {
+            let hashed = pool.hash(file(first, size)?, size);
+            assert_eq!(hashed.transpose()?, Some(content(first, size)?));
+        }
+        assert!(pool.0.threads.is_none());
+        assert_eq!(pool.finish().len(), 0);
         Ok(())
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_in_its_place() -> io::Result<()> {
-        let mut hashers = HashPool::new();
-        assert!(hashers.hash(file(103, SHORT)?, SHORT).is_none());
-        assert!(hashers.hash(File::open("/")?, MUCH + 1).is_none());
-        assert!(hashers.hash(file(104, SHORT)?, SHORT).is_none());
-        let failed: Vec<bool> = hashers.finish().iter().map(Result::is_err).collect();
+    fn an_unreadable_file_is_an_error_in_its_place() -> io::Result<()> {
+        let mut pool = HashPool::new();
+        // Starts the threads.
+        let mut failed = vec![pool.hash(file(103, SHORT)?, MUCH + 1)];
+        failed.push(pool.hash(File::open("/")?, SHORT));
+        failed.push(pool.hash(file(104, SHORT)?, SHORT));
+        let mut later = pool.finish().into_iter();
+        let failed: Vec<bool> = failed
+            .into_iter()
+            .map(|hashed| {
+                hashed
+                    .or_else(|| later.next())
+                    .is_some_and(|hashed| hashed.is_err())
+            })
+            .collect();
         assert_eq!(failed, [false, true, false]);
         Ok(())
     }

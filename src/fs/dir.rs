@@ -16,7 +16,7 @@ use nix::dir::OwningIter;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, syncfs, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
 
 use crate::fs::error::FsError;
 use crate::fs::impersonate::Impersonation;
@@ -268,6 +268,11 @@ impl Dir {
             .map_err(self.failed("cannot make the directory", name))
     }
 
+    /// Gives this directory `wanted`, changing only what differs. The change is not synced.
+    pub(crate) fn change_ownership(&self, wanted: Ownership) -> Result<(), FsError> {
+        set_ownership(self.reopen()?, &self.path, &self.metadata.ownership, wanted)
+    }
+
     /// Gives this directory `wanted`, changing only what differs, and syncs the change.
     pub(crate) fn set_ownership(&self, wanted: Ownership) -> Result<(), FsError> {
         if self.metadata.ownership == wanted {
@@ -282,11 +287,6 @@ impl Dir {
     /// Syncs the names in it: those created, renamed and removed survive a power cut then.
     pub(crate) fn sync(&self) -> Result<(), FsError> {
         sync_file(&File::from(self.reopen()?), &self.path)
-    }
-
-    /// Syncs its whole file system.
-    pub(crate) fn sync_file_system(&self) -> Result<(), FsError> {
-        syncfs(self.reopen()?).map_err(|errno| FsError::io("cannot sync", &self.path, errno))
     }
 
     /// Checks that files can be made here.

@@ -10,6 +10,8 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
+use crate::escape::escaped;
+use crate::fs::barrier::Barrier;
 use crate::fs::dir::Dir;
 use crate::fs::error::{FsError, MAX_LINKS};
 use crate::fs::metadata::{FileKind, Ownership};
@@ -155,15 +157,25 @@ impl Root {
         Ok(dir)
     }
 
-    /// Makes the directory `path` with `mode`, and what is missing above it, which is everybody's to enter and ours to change.
+    /// Makes the directory `path` with `mode`, and those that are missing above it. It belongs to
+    /// the user that sealinit runs as.
     ///
     /// # Errors
-    /// What mkdir(2) says, that `path` exists included.
-    pub(crate) fn make_dir(&self, path: &Path, mode: u32) -> Result<(), FsError> {
-        self.make_parents(path)?;
+    /// [`FsError::Io`] with the error of mkdir(2), which is EEXIST if there is one.
+    pub(crate) fn make_dir(
+        &self,
+        path: &Path,
+        mode: u32,
+        barrier: &mut Barrier,
+    ) -> Result<(), FsError> {
+        self.make_parents(path, barrier)?;
         let (parent, name) = self.parent(path)?;
+        let covered = barrier.covers(&parent)?;
         parent.make_dir(name, mode)?;
-        parent.sync()?;
+        tracing::debug!(path = %escaped(path), "create directory");
+        if !covered {
+            parent.sync()?;
+        }
         let dir = self.dir(path)?;
         sys::remove_acls(dir.reopen()?)
             .map_err(dir.failed("cannot remove the access list of", OsStr::new("")))?;
@@ -173,20 +185,23 @@ impl Root {
         } else {
             getegid().as_raw()
         };
-        dir.set_ownership(Ownership {
+        let ownership = Ownership {
             uid: self.installer,
             gid,
             mode,
-        })?;
+        };
+        barrier.give(&dir, ownership)?;
         self.forget();
         Ok(())
     }
 
-    /// Makes the directories that are missing above `path`: root's (or ours), mode 0755.
-    pub(crate) fn make_parents(&self, path: &Path) -> Result<(), FsError> {
+    /// Makes the directories that are missing above `path`, with mode 0755.
+    pub(crate) fn make_parents(&self, path: &Path, barrier: &mut Barrier) -> Result<(), FsError> {
         const PARENT_MODE: u32 = 0o755;
         match (self.parent(path), path.parent()) {
-            (Err(FsError::Missing { .. }), Some(parent)) => self.make_dir(parent, PARENT_MODE),
+            (Err(FsError::Missing { .. }), Some(parent)) => {
+                self.make_dir(parent, PARENT_MODE, barrier)
+            }
             (found, _) => found.map(drop),
         }
     }

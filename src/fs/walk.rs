@@ -12,9 +12,11 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
+use crate::escape::escaped;
 use crate::fs::dir::Dir;
 use crate::fs::error::{FsError, MAX_DEPTH};
 use crate::fs::metadata::{FileKind, Metadata, Ownership};
+use crate::fs::progress::Progress;
 
 /// Names that are handled at a time: enough for one change of identity to serve many, few enough
 /// to hold.
@@ -87,6 +89,7 @@ impl Dir {
             }
             removed = true;
             for name in &extra {
+                tracing::debug!(path = %escaped(&self.path().join(name)), "remove");
                 self.remove_all(name)?;
             }
         }
@@ -137,15 +140,22 @@ impl Dir {
     ///
     /// # Errors
     /// [`FsError::Io`], with EMLINK for a file with another hard link, which may be anywhere.
-    pub(crate) fn give_below(&self, uid: u32, gid: u32) -> Result<(), FsError> {
-        self.give(Owner { uid, gid }, MAX_DEPTH)
+    pub(crate) fn give_below(
+        &self,
+        uid: u32,
+        gid: u32,
+        progress: &mut Progress,
+    ) -> Result<(), FsError> {
+        self.give(Owner { uid, gid }, MAX_DEPTH, progress)
     }
 
-    fn give(&self, owner: Owner, depth: usize) -> Result<(), FsError> {
+    fn give(&self, owner: Owner, depth: usize, progress: &mut Progress) -> Result<(), FsError> {
         self.each(|name, metadata| {
+            progress.step();
             if metadata.kind == FileKind::Directory {
                 // The directory itself last: until then it can be entered as its owner.
-                self.open_child(name, depth)?.give(owner, depth - 1)?;
+                self.open_child(name, depth)?
+                    .give(owner, depth - 1, progress)?;
             }
             if owner.has(metadata) || metadata.kind == FileKind::Device {
                 return Ok(());
@@ -161,6 +171,7 @@ impl Dir {
                 return Err(self.failed("cannot give away", name)(Errno::EMLINK));
             }
             let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            tracing::debug!(path = %escaped(&self.path().join(name)), uid = owner.uid, gid = owner.gid, "set owner");
             fchownat(&fd, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
                 .map_err(self.failed("cannot give away", name))
         })

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use crate::accounts::Caller;
 use crate::decide::first_start::{Admitted, Candidate, Interrupted};
 use crate::error::Error;
+use crate::fs::barrier::Barrier;
 use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::file::write_and_reread;
@@ -256,7 +257,9 @@ impl<'r> LockedStateDir<'r> {
         let (dir, held) = match (state.dir.clone(), held) {
             (Some(dir), Some(held)) => (dir, held),
             _ => {
-                let made = state.root.make_dir(&state.path, DIRECTORY_MODE);
+                let made = state
+                    .root
+                    .make_dir(&state.path, DIRECTORY_MODE, &mut Barrier::each());
                 let dir = made.and_then(|()| state.root.dir(&state.path));
                 let dir = dir.map_err(|error| state.failed(error))?;
                 let held = lock(&dir, &state.path)?;
