@@ -19,7 +19,7 @@ use crate::preflight::destinations::destinations;
 use crate::preflight::own_paths::own_paths;
 use crate::preflight::privileges::{Phase, capabilities, foreign_owners, user_namespace};
 use crate::preflight::service::{installs, with_tests};
-use crate::service::exec;
+use crate::service::program;
 use crate::state::StateDir;
 
 pub(crate) use crate::preflight::restore::restore;
@@ -46,7 +46,7 @@ pub(crate) fn first_start(
     errors.extend(user_namespace(&plan.service, &plan.entries, caller));
     let planned = |path: &Path| installs(plan, path);
     errors.extend(with_tests(plan, |service| {
-        exec::obstacles(service, planned)
+        program::obstacles(service, planned)
     }));
     errors
 }

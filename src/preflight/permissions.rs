@@ -17,7 +17,7 @@ use crate::fs::error::FsError;
 use crate::fs::metadata::{FileKind, Ownership};
 use crate::fs::root::Root;
 use crate::plan::{EntryKind, Plan, Service};
-use crate::service::exec::{search, unfit, why_not};
+use crate::service::program::{search, unfit, why_not};
 
 const READ: u32 = 0o4;
 const EXECUTE: u32 = 0o1;

@@ -1,7 +1,7 @@
-//! The service's own check of its configuration, on disk as it will be and not yet sealed: run as the service, with nothing of root's.
+//! The service's own test of its configuration, which is on disk as it will be and not sealed yet.
 //!
-//! Never waits longer than the manifest says, and leaves nobody behind. Between us and the check stands a process that is the
-//! service's uid itself and adopts what the check leaves: it needs no `CAP_KILL` to end it.
+//! Between this process and the test stands a process with the service's uid: it needs no
+//! `CAP_KILL` to end the test, and adopts what the test leaves behind.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,30 +19,43 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, pipe2};
 
+use tracing::subscriber::{NoSubscriber, with_default};
+
 use crate::accounts::Caller;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::install::proof::TestPermit;
 use crate::plan::supervision::SupervisionConfig;
 use crate::plan::{ConfigTest, Plan, Service};
-use crate::service;
 use crate::service::credentials;
-use crate::service::exec::{self, Inherited};
+use crate::service::exec::{Inherited, ServiceCommand};
+use crate::service::launch::spawn;
 use crate::state::sealed::Clearance;
 use crate::sys;
 use crate::sys::signal::Signal;
 
-/// What is shown of a check's output: its end, where programs say why they failed.
+/// The part of a test's output that is shown: its end, where programs report why they failed.
 const SHOWN_BYTES: usize = 4096;
 const SHOWN_LINES: usize = 40;
 
-/// No pid of a check: what socket activation passes is for the service.
-const NOBODY: u32 = 0;
+/// Not the pid of any test: what socket activation passes is for the service.
+const NO_PID: u32 = 0;
 
-/// Runs every check of `plan`, one after the other.
+/// The first byte of a result, as the process in between reports it.
+const ENDED: &str = "E";
+const TIMED_OUT: &str = "T";
+const NOT_RUN: &str = "N";
+
+fn failed(step: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::Trial { step, source }
+}
+
+/// Runs every test of `plan`, one after the other.
 ///
 /// # Errors
-/// Every check that failed, or that could not be run.
+///
+/// [`Error::CheckFailed`] for each that failed, [`Error::Trial`] for each that could not be run, or
+/// [`Error::Stopped`].
 pub(crate) fn run(
     plan: &Plan,
     caller: &Caller,
@@ -50,19 +63,20 @@ pub(crate) fn run(
     permit: TestPermit,
 ) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
-    for check in &plan.checks {
-        match run_one(
-            check,
-            &plan.service,
+    for test in &plan.checks {
+        let run = TestRun {
+            test,
+            service: plan.service.with_command(test.command.clone()),
             caller,
-            Inherited {
-                pid: NOBODY,
+            inherited: Inherited {
+                pid: NO_PID,
                 ..inherited
             },
             permit,
-        ) {
+        };
+        match run.run() {
             Ok(()) => {}
-            // Whoever wants us to stop does not want to hear of the rest.
+            // A stop does not wait for the other tests.
             Err(stopped @ Error::Stopped { .. }) => return Err(stopped.into()),
             Err(error) => errors.push(error),
         }
@@ -74,130 +88,124 @@ pub(crate) fn run(
     }
 }
 
-fn run_one(
-    check: &ConfigTest,
-    service: &Service,
-    caller: &Caller,
+/// One test, and what it is run with.
+struct TestRun<'a> {
+    test: &'a ConfigTest,
+    /// The service with the test's command.
+    service: Service,
+    caller: &'a Caller,
     inherited: Inherited,
     permit: TestPermit,
-) -> Result<(), Error> {
-    let failed = |step| move |source| Error::Trial { step, source };
-    let (output, printed) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-    let (verdict, judged) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-    // Inherited as ignored, it would have children reaped without us.
-    sys::default_signal(Signal::CHLD);
-    let parent = getpid();
-    let Some(warden) = sys::fork().map_err(failed("fork"))? else {
-        drop((output, verdict));
-        let service = service.with_command(check.command.clone());
-        let mut judged = File::from(judged);
-        let ended = watch(check, &service, caller, inherited, permit, printed, parent);
-        let _ = match ended {
-            Ok(Some(code)) => writeln!(judged, "{ENDED}{code}"),
-            Ok(None) => writeln!(judged, "{TIMED_OUT}"),
-            Err(error) => writeln!(judged, "{NOT_RUN}{error}"),
+}
+
+impl TestRun<'_> {
+    fn run(&self) -> Result<(), Error> {
+        let (output, printed) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let (result, reported) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        // Inherited as ignored, it would have children reaped by the kernel.
+        sys::default_signal(Signal::CHLD);
+        let parent = getpid();
+        let Some(supervisor) = sys::fork().map_err(failed("fork"))? else {
+            drop((output, result));
+            let mut reported = File::from(reported);
+            // Standard error becomes the test's output, which is no place for a log.
+            let supervise = || self.supervise(printed, parent);
+            let _ = match with_default(NoSubscriber::new(), supervise) {
+                Ok(Some(code)) => writeln!(reported, "{ENDED}{code}"),
+                Ok(None) => writeln!(reported, "{TIMED_OUT}"),
+                Err(error) => writeln!(reported, "{NOT_RUN}{error}"),
+            };
+            std::process::exit(0);
         };
-        std::process::exit(0);
-    };
-    drop((printed, judged));
-    // A stop ends us here, and with us the warden.
-    let (output, verdict) = listen(output, verdict)?;
-    // It has ended, or is about to: it has nothing more to say.
-    while waitpid(Pid::from_raw(warden), None) == Err(Errno::EINTR) {}
-    let how = match verdict
-        .lines()
-        .next()
-        .and_then(|verdict| verdict.split_at_checked(1))
-    {
-        Some((ENDED, "0")) => {
-            for line in &output {
-                tracing::debug!("check: {line}");
-            }
-            return Ok(());
-        }
-        Some((ENDED, code)) => format!("it ended with exit code {code}"),
-        Some((TIMED_OUT, _)) => format!(
-            "it had not ended after {} s, and was killed",
-            check.limit.as_secs()
-        ),
-        Some((NOT_RUN, why)) => why.to_owned(),
-        _ => "what watched it was killed".into(),
-    };
-    let command = check.command.join(OsStr::new(" "));
-    Err(Error::CheckFailed {
-        command,
-        how,
-        output,
-    })
-}
-
-/// How a verdict begins.
-const ENDED: &str = "E";
-const TIMED_OUT: &str = "T";
-const NOT_RUN: &str = "N";
-
-/// What the process between us and the check does: becomes the service's uid, has a child become the check, and ends it in time.
-fn watch(
-    check: &ConfigTest,
-    service: &Service,
-    caller: &Caller,
-    inherited: Inherited,
-    permit: TestPermit,
-    printed: OwnedFd,
-    parent: Pid,
-) -> Result<Option<u8>, Error> {
-    let failed = |step| move |source| Error::Trial { step, source };
-    let nothing = open(
-        "/dev/null",
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    );
-    let nothing = match nothing {
-        Ok(nothing) => nothing,
-        // A scratch image has none; an empty pipe gives as little.
-        Err(_) => pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?.0,
-    };
-    dup2_stdin(nothing).map_err(failed("dup2"))?;
-    dup2_stdout(&printed).map_err(failed("dup2"))?;
-    dup2_stderr(&printed).map_err(failed("dup2"))?;
-    drop(printed);
-    let unprivileged = credentials::drop_to(service, caller)?;
-    let prepared = exec::prepare(service, inherited, &unprivileged)?;
-    // Who is stopped does not wait for the check's end, and this process ends the check when it is alone. After the drop, which
-    // would have undone it.
-    let _ = prctl::set_pdeathsig(Number::SIGTERM);
-    if getppid() != parent {
-        return Ok(None);
+        drop((printed, reported));
+        // A stop ends this process here, and with it the supervisor.
+        let (output, result) = listen(output, result)?;
+        // It has ended, or is about to: it has reported everything.
+        while waitpid(Pid::from_raw(supervisor), None) == Err(Errno::EINTR) {}
+        self.judge(&result, output)
     }
-    let child = service::spawn(
-        service,
-        &prepared,
-        &SupervisionConfig::default(),
-        &Clearance::Test(permit),
-        unprivileged,
-    )?;
-    Ok(child.within(check.limit))
+
+    /// Turns the reported result into an error, unless the test has succeeded.
+    fn judge(&self, result: &str, output: Vec<String>) -> Result<(), Error> {
+        let line = result.lines().next();
+        let how = match line.and_then(|line| line.split_at_checked(1)) {
+            Some((ENDED, "0")) => {
+                for line in &output {
+                    tracing::debug!("check: {line}");
+                }
+                return Ok(());
+            }
+            Some((ENDED, code)) => format!("it ended with exit code {code}"),
+            Some((TIMED_OUT, _)) => format!(
+                "it had not ended after {} s, and was killed",
+                self.test.limit.as_secs()
+            ),
+            Some((NOT_RUN, why)) => why.to_owned(),
+            _ => "its supervisor was killed".into(),
+        };
+        Err(Error::CheckFailed {
+            command: self.test.command.join(OsStr::new(" ")),
+            how,
+            output,
+        })
+    }
+
+    /// Becomes the service's uid, has a child become the test, and ends it in time. `None` if it
+    /// had to be ended.
+    fn supervise(&self, printed: OwnedFd, parent: Pid) -> Result<Option<u8>, Error> {
+        let nothing = open(
+            "/dev/null",
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        let nothing = match nothing {
+            Ok(nothing) => nothing,
+            // A scratch image has none; an empty pipe gives as little.
+            Err(_) => pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?.0,
+        };
+        dup2_stdin(nothing).map_err(failed("dup2"))?;
+        dup2_stdout(&printed).map_err(failed("dup2"))?;
+        dup2_stderr(&printed).map_err(failed("dup2"))?;
+        drop(printed);
+        let unprivileged = credentials::drop_to(&self.service, self.caller)?;
+        let command = ServiceCommand::prepare(&self.service, self.inherited, &unprivileged)?;
+        // A stop does not wait for the test's end: this process ends the test when its parent is
+        // gone. After the drop, which would have undone it.
+        let _ = prctl::set_pdeathsig(Number::SIGTERM);
+        if getppid() != parent {
+            return Ok(None);
+        }
+        let child = spawn(
+            &self.service,
+            &command,
+            &SupervisionConfig::default(),
+            &Clearance::Test(self.permit),
+            unprivileged,
+        )?;
+        Ok(child.within(self.test.limit))
+    }
 }
 
-/// The end of what was printed, a line each, and the verdict: once that is there, nobody who could print is left. Or that somebody wants
-/// us to stop.
-fn listen(output: OwnedFd, verdict: OwnedFd) -> Result<(Vec<String>, String), Error> {
+/// Returns the end of what was printed, a line each, and the result: when that is there, no process
+/// is left that could print.
+///
+/// # Errors
+///
+/// [`Error::Stopped`] for a termination signal.
+fn listen(output: OwnedFd, result: OwnedFd) -> Result<(Vec<String>, String), Error> {
     let stop = SignalFd::with_flags(
         &[Number::SIGTERM, Number::SIGINT, Number::SIGQUIT]
             .into_iter()
             .collect(),
         SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
     )
-    .map_err(|source| Error::Trial {
-        step: "signalfd",
-        source,
-    })?;
-    let (mut output, mut verdict) = (File::from(output), File::from(verdict));
-    let (mut tail, mut judged) = (Tail::default(), Vec::new());
+    .map_err(failed("signalfd"))?;
+    let (mut output, mut result) = (File::from(output), File::from(result));
+    let (mut tail, mut reported) = (Tail::default(), Vec::new());
     let mut buffer = [0; SHOWN_BYTES];
     loop {
         let mut waiting = [
-            PollFd::new(verdict.as_fd(), PollFlags::POLLIN),
+            PollFd::new(result.as_fd(), PollFlags::POLLIN),
             PollFd::new(
                 output.as_fd(),
                 if tail.ended {
@@ -208,12 +216,16 @@ fn listen(output: OwnedFd, verdict: OwnedFd) -> Result<(Vec<String>, String), Er
             ),
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
         ];
-        // Other signals wait until there is a service to pass them to; whatever else interrupts, the reads below do not block.
+        // Other signals wait until there is a service to pass them to; whatever else interrupts,
+        // the reads below do not block.
         let _ = poll(&mut waiting, PollTimeout::NONE);
         let [over, more, stopped] = waiting.map(|waiting| waiting.any().unwrap_or(false));
         if stopped && let Ok(Some(received)) = stop.read_signal() {
-            let signal = Signal(u8::try_from(received.ssi_signo).unwrap_or(0));
-            return Err(Error::Stopped { signal });
+            let number =
+                u8::try_from(received.ssi_signo).map_err(|_| failed("signalfd")(Errno::EINVAL))?;
+            return Err(Error::Stopped {
+                signal: Signal(number),
+            });
         }
         if more && !tail.ended {
             match output.read(&mut buffer) {
@@ -221,8 +233,11 @@ fn listen(output: OwnedFd, verdict: OwnedFd) -> Result<(Vec<String>, String), Er
                 _ => tail.ended = true,
             }
         } else if over {
-            let _ = verdict.read_to_end(&mut judged);
-            return Ok((tail.lines(), String::from_utf8_lossy(&judged).into_owned()));
+            let _ = result.read_to_end(&mut reported);
+            return Ok((
+                tail.lines(),
+                String::from_utf8_lossy(&reported).into_owned(),
+            ));
         }
     }
 }
@@ -243,7 +258,7 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// Fit to be printed. That something was left out is said first.
+    /// Returns the lines, fit to be printed, after a note if something was left out.
     fn lines(&self) -> Vec<String> {
         let all = self.bytes.len() == self.total;
         let mut lines: Vec<&[u8]> = self.bytes.split(|byte| *byte == b'\n').collect();

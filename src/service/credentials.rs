@@ -1,7 +1,7 @@
 //! Gives up root for good, and proves it.
 //!
-//! Never continues after a call that failed: a service that still holds some of root is worse than none. The order of the steps
-//! is the order of the functions below; each says why it stands where it stands.
+//! A call that fails ends the start: a service that still holds some of root is worse than none.
+//! The order of the steps in [`drop_to`] matters; comments say why each stands where it stands.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -34,60 +34,66 @@ const ROOT_GID: Gid = Gid::from_raw(0);
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
-/// Becomes the service's uid, gid and groups with the service's capabilities. (A bare `init` that was told no user has nothing to
-/// become; what its command gets is what the engine gave.)
+/// Becomes the service's uid, gid and groups with the service's capabilities. (An `init` without a
+/// user has nothing to become; its command keeps what the engine gave.)
 ///
 /// # Errors
-/// Any step that failed, or anything that is not as it must be afterwards.
+///
+/// [`Error::Drop`] for a step that failed, or [`Error::NotDropped`] if anything is not as it must
+/// be afterwards.
 pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged, Error> {
     if service.credentials_unchanged {
         return Ok(Unprivileged(()));
     }
-    // Every call below changes one thread.
+    // Some of the calls below change one thread.
     assert_single_thread()?;
-    // First, while we still are what the engine started: afterwards these belong to a stranger.
+    // First, while this process still is what the engine started: afterwards these belong to a
+    // stranger.
     give_stdio(service, caller);
     // The bounding set needs CAP_SETPCAP, which goes with the uid.
     let dropped = drop_bounding(service)?;
+    let kept = service.capabilities;
     match sys::clear_ambient() {
-        // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could be kept.
-        Err(Errno::EINVAL) if service.capabilities == CapabilitySet::EMPTY => {}
+        // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could
+        // be kept.
+        Err(Errno::EINVAL) if kept == CapabilitySet::EMPTY => {}
         cleared => cleared.map_err(failed("clearing the ambient set"))?,
     }
-    if service.capabilities != CapabilitySet::EMPTY {
+    if kept != CapabilitySet::EMPTY {
         prctl::set_keepcaps(true).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
     }
     if caller.is_root() {
-        // Groups before gid before uid: each needs what the next gives up.
-        if !caller.has_groups(&service.groups) {
-            let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
-            setgroups(&groups).map_err(failed("setgroups"))?;
-        }
-        let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
-        setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
-        setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+        set_ids(service, caller)?;
     }
-    // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0 would keep all of them, and the
-    // inheritable set of a container engine has been too large before (CVE-2022-24769).
-    sys::set_capabilities(service.capabilities).map_err(failed("capset"))?;
-    for capability in service.capabilities.iter() {
+    // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0
+    // would keep all of them, and the inheritable set of a container engine has been too large
+    // before (CVE-2022-24769).
+    sys::set_capabilities(kept).map_err(failed("capset"))?;
+    for capability in kept.iter() {
         sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
     }
-    if service.capabilities != CapabilitySet::EMPTY {
+    if kept != CapabilitySet::EMPTY {
         prctl::set_keepcaps(false).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
+        tracing::debug!("kept {kept}");
     }
-    // Last: it forbids nothing of the above, but whatever a later version adds above may need what it forbids.
+    // Last: it forbids nothing of the above, but whatever a later version adds above may need what
+    // it forbids.
     if service.no_new_privileges {
         prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
+        tracing::debug!("set no_new_privs");
     }
-    prove(service, caller, dropped)?;
+    prove_ids(service, caller)?;
+    prove_capabilities(service, dropped)?;
+    prove_no_return(service)?;
+    tracing::debug!("proved that nothing of root is left");
     Ok(Unprivileged(()))
 }
 
-/// Gives up what a service keeps, once it runs: its init needs nothing but the uid.
+/// Gives up the capabilities that a service keeps, once it runs: its init needs only the uid.
 ///
 /// # Errors
-/// That something of it is left.
+///
+/// [`Error::DropRest`] if some of them are left.
 pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Error> {
     if service.credentials_unchanged || service.capabilities == CapabilitySet::EMPTY {
         return Ok(());
@@ -107,16 +113,28 @@ pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Er
     }
 }
 
+/// Returns true if the bounding set holds, or may hold, more than the service keeps.
+pub(crate) fn surplus_bounding(service: &Service) -> bool {
+    sys::bounding().map_or(true, |bounding| {
+        bounding.without(service.capabilities) != CapabilitySet::EMPTY
+    })
+}
+
 fn failed(step: &'static str) -> impl Fn(nix::Error) -> Error {
     move |source| Error::Drop { step, source }
 }
 
+fn not_dropped(what: impl Into<String>) -> Error {
+    Error::NotDropped { what: what.into() }
+}
+
 fn assert_single_thread() -> Result<(), Error> {
-    // A directory's links are its own two and one for each directory in it, which here is a thread. Without /proc there is
-    // nothing to count; nothing here ever starts a thread that outlives its function.
+    // A directory's links are its own two and one for each directory in it, which here is a
+    // thread. Without /proc there is nothing to count; no thread outlives the function that starts
+    // it.
     let threads =
         || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
-    // Who joins a thread is woken when it has done its last, a moment before the kernel counts it no more.
+    // A join returns a moment before the kernel stops counting the thread.
     for _ in 0..LAST_MOMENTS {
         if threads() <= 1 {
             return Ok(());
@@ -125,24 +143,25 @@ fn assert_single_thread() -> Result<(), Error> {
     }
     match threads() {
         0 | 1 => Ok(()),
-        threads => Err(Error::NotDropped {
-            what: format!("{threads} threads are running"),
-        }),
+        threads => Err(not_dropped(format!("{threads} threads are running"))),
     }
 }
 
-/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for the user that it is told: else the service
-/// cannot open /dev/stdout (moby/moby#31243). A service that cannot is better than none, so nothing here is fatal.
+/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for
+/// its user: otherwise the service cannot open /dev/stdout (moby/moby#31243). A service that cannot
+/// is better than none, so nothing here is fatal.
 fn give_stdio(service: &Service, caller: &Caller) {
     if !caller.is_root() || service.uid == caller.uid {
         return;
     }
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        // One that is closed has no owner.
         let Ok(found) = fstat(descriptor) else {
             continue;
         };
-        // A regular file is the operator's, redirected to; a device that is no terminal is everybody's.
+        // A regular file is the operator's, redirected to; a device that is not a terminal is
+        // everybody's.
         let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFIFO => true,
             SFlag::S_IFCHR => isatty(descriptor).unwrap_or(false),
@@ -154,79 +173,90 @@ fn give_stdio(service: &Service, caller: &Caller) {
     }
 }
 
-/// Takes everything out of the bounding set but what the service keeps, and tells what that was.
+/// Removes everything from the bounding set that the service does not keep. Returns what was
+/// removed.
 fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
     let sets = sys::capabilities().map_err(failed("capget"))?;
     if sets.effective.contains(Capability::SETPCAP) {
-        // Asked first: an engine leaves a third of them, and each drop makes new credentials, needed or not.
+        // Asked first: an engine leaves a third of them, and each drop makes new credentials,
+        // needed or not.
         let surplus = sys::bounding()
             .map_err(failed("reading the bounding set"))?
             .without(service.capabilities);
         for capability in surplus.iter() {
             sys::drop_bounding(capability).map_err(failed("emptying the bounding set"))?;
         }
+        let count = surplus.iter().count();
+        tracing::debug!("dropped {count} capabilities from the bounding set");
         return Ok(surplus);
     } else if surplus_bounding(service) {
         if !service.no_new_privileges {
-            return Err(Error::NotDropped {
-                what: "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false".into(),
-            });
+            return Err(not_dropped(
+                "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false",
+            ));
         }
         // Nothing can be gained from the bounding set when an exec gives no new privileges.
         tracing::debug!(
-            "the bounding set stays: CAP_SETPCAP lacks; no_new_privileges makes it useless"
+            "the bounding set stays: CAP_SETPCAP is missing; no_new_privileges makes it useless"
         );
     }
     Ok(CapabilitySet::EMPTY)
 }
 
-/// Whether the bounding set holds more than the service may have, or may do so: nobody tells.
-pub(crate) fn surplus_bounding(service: &Service) -> bool {
-    sys::bounding().map_or(true, |bounding| {
-        bounding.without(service.capabilities) != CapabilitySet::EMPTY
-    })
+/// Sets groups before gid before uid: each needs what the next gives up.
+fn set_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
+    let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+    if !caller.has_groups(&service.groups) {
+        let groups: Vec<Gid> = service.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).map_err(failed("setgroups"))?;
+        tracing::debug!("set groups {:?}", service.groups);
+    }
+    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+    tracing::debug!("set gid {gid}");
+    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    tracing::debug!("set uid {uid}");
+    Ok(())
 }
 
-/// Asks the kernel for everything that was set, and tries to get root back. `dropped` was taken out of the bounding set, to which nothing
-/// can be added.
-fn prove(service: &Service, caller: &Caller, dropped: CapabilitySet) -> Result<(), Error> {
-    let not_dropped = |what: String| Err(Error::NotDropped { what });
+/// Asks the kernel for every id that was set.
+fn prove_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
-
     let uids = getresuid().map_err(failed("getresuid"))?;
     let gids = getresgid().map_err(failed("getresgid"))?;
     if [uids.real, uids.effective, uids.saved] != [uid; 3] {
-        return not_dropped(format!("the uids are {uids:?}, not {uid}"));
+        return Err(not_dropped(format!("the uids are {uids:?}, not {uid}")));
     }
     if [gids.real, gids.effective, gids.saved] != [gid; 3] {
-        return not_dropped(format!("the gids are {gids:?}, not {gid}"));
+        return Err(not_dropped(format!("the gids are {gids:?}, not {gid}")));
     }
-    // An id that cannot be is not set: the call only tells the present one.
+    // An id that cannot exist is not set: the call only returns the present one.
     let (fs_uid, fs_gid) = (
         setfsuid(Uid::from_raw(u32::MAX)),
         setfsgid(Gid::from_raw(u32::MAX)),
     );
     if (fs_uid, fs_gid) != (uid, gid) {
-        return not_dropped(format!(
+        return Err(not_dropped(format!(
             "the file-system ids are {fs_uid}:{fs_gid}, not {uid}:{gid}"
-        ));
+        )));
     }
-
-    let mut groups = BTreeSet::new();
-    groups.extend(
-        getgroups()
-            .map_err(failed("getgroups"))?
-            .iter()
-            .map(|gid| gid.as_raw()),
-    );
+    let groups: BTreeSet<u32> = getgroups()
+        .map_err(failed("getgroups"))?
+        .iter()
+        .map(|gid| gid.as_raw())
+        .collect();
     // Without root the engine chose the groups, and they stay.
     if caller.is_root() && groups != service.groups {
-        return not_dropped(format!(
+        return Err(not_dropped(format!(
             "the groups are {groups:?}, not {:?}",
             service.groups
-        ));
+        )));
     }
+    Ok(())
+}
 
+/// Asks the kernel for every capability set and for `no_new_privs`. `dropped` was removed from the
+/// bounding set, to which nothing can be added.
+fn prove_capabilities(service: &Service, dropped: CapabilitySet) -> Result<(), Error> {
     let kept = service.capabilities;
     let expected = Capabilities {
         effective: kept,
@@ -235,38 +265,45 @@ fn prove(service: &Service, caller: &Caller, dropped: CapabilitySet) -> Result<(
     };
     let found = sys::capabilities().map_err(failed("capget"))?;
     if found != expected {
-        return not_dropped(format!("the capability sets are {found:?}, not {kept}"));
+        return Err(not_dropped(format!(
+            "the capability sets are {found:?}, not {kept}"
+        )));
     }
     if let Some(left) = dropped
         .iter()
         .find(|capability| sys::bounding_has(*capability) != Ok(false))
     {
-        return not_dropped(format!("{left} is in the bounding set"));
+        return Err(not_dropped(format!("{left} is in the bounding set")));
     }
-    // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could hold less.
+    // The kernel keeps the ambient set within the two sets above, so it cannot hold more; it could
+    // hold less.
     if kept
         .iter()
         .any(|capability| sys::ambient_has(capability) != Ok(true))
     {
-        return not_dropped(format!("the ambient set is not {kept}"));
+        return Err(not_dropped(format!("the ambient set is not {kept}")));
     }
     if service.no_new_privileges
         && !prctl::get_no_new_privs().map_err(failed("PR_GET_NO_NEW_PRIVS"))?
     {
-        return not_dropped("no_new_privs is not set".into());
+        return Err(not_dropped("no_new_privs is not set"));
     }
+    Ok(())
+}
 
-    // Who keeps these may change ids; everybody else must fail.
-    let may_change_uid = kept.contains(Capability::SETUID);
-    let may_change_gid = kept.contains(Capability::SETGID);
+/// Tries to get root's ids back, which only a service that keeps the capability may.
+fn prove_no_return(service: &Service) -> Result<(), Error> {
+    let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
+    let may_change_uid = service.capabilities.contains(Capability::SETUID);
+    let may_change_gid = service.capabilities.contains(Capability::SETGID);
     if uid != ROOT_UID && !may_change_uid && seteuid(ROOT_UID).is_ok() {
-        return not_dropped("uid 0 could be taken back".into());
+        return Err(not_dropped("uid 0 could be taken back"));
     }
     if gid != ROOT_GID && !may_change_gid && setegid(ROOT_GID).is_ok() {
-        return not_dropped("gid 0 could be taken back".into());
+        return Err(not_dropped("gid 0 could be taken back"));
     }
     if uid != ROOT_UID && !may_change_gid && setgroups(&[ROOT_GID]).is_ok() {
-        return not_dropped("group 0 could be taken back".into());
+        return Err(not_dropped("group 0 could be taken back"));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(crate) struct Program<'a> {
 }
 
 /// What the child of [`spawn`] needs, in memory that it shares with its parent.
-struct Child {
+struct SpawnArguments {
     path: *const c_char,
     arguments: *const *const c_char,
     environment: *const *const c_char,
@@ -64,7 +64,7 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
             .collect()
     };
     let (arguments, mut environment) = (pointers(program.arguments), pointers(program.environment));
-    let mut child = Child {
+    let mut child = SpawnArguments {
         path: program.path.as_ptr(),
         arguments: arguments.as_ptr(),
         environment: ptr::null(),
@@ -102,8 +102,8 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
 
 /// The child of [`spawn`]: only system calls, for the memory is the parent's.
 extern "C" fn become_program(child: *mut c_void) -> c_int {
-    let child: *mut Child = child.cast();
-    // SAFETY: the parent has passed a live `Child` and does not touch it while this function runs; the pointers in it are to
+    let child: *mut SpawnArguments = child.cast();
+    // SAFETY: the parent has passed a live `SpawnArguments` and does not touch it while this function runs; the pointers in it are to
     // NUL-terminated strings and null-terminated arrays of them. The calls take numbers and pointers to live values.
     unsafe {
         let pid = libc::getpid();
