@@ -1,25 +1,20 @@
 //! The command line: its commands, and errors in it.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::accounts::UserSpec;
 use crate::commands::check::CheckArgs;
 use crate::commands::digest::DigestArgs;
-use crate::commands::init;
+use crate::commands::init::InitArgs;
 use crate::commands::options::{LogOptions, PinValue};
 use crate::commands::plan::PlanArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::escape::escaped;
-use crate::manifest::SignalTarget;
-use crate::plan::supervision::{DEFAULT_GRACE, SupervisionConfig};
-use crate::sys::signal::{Signal, no_such_signal};
 
 /// A static, configure-once init for containers: installs and locks the configuration at the first
 /// start, seals it, drops root and becomes the service; verifies the seal at every later start, or
@@ -89,67 +84,6 @@ impl<T: Args> FromArgMatches for Lazy<T> {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Exit codes: the command's own, or 67 if a user or group is unknown, 77 if privileges are missing,
-126 not executable, 127 not found, 128+n signal n; 2 for wrong usage.
-
-Example: sealinit init --user www-data -- nginx -g 'daemon off;'")]
-pub(crate) struct InitArgs {
-    /// The receiver of signals: the command's process, or its process group
-    #[arg(long, default_value = "child")]
-    target: SignalTarget,
-    /// Forward a signal as another one (TERM=QUIT), or not at all (HUP=)
-    #[arg(long, value_name = "FROM=TO", value_parser = rewrite)]
-    rewrite: Vec<(Signal, Option<Signal>)>,
-    /// Exit with 0 if the command exits with this code
-    #[arg(long, value_name = "CODE")]
-    expected_exit: Vec<u8>,
-    /// Seconds between SIGTERM and SIGKILL for processes left over when the command has ended
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
-    stop_grace: u32,
-    /// Become this user for good: names or ids; without it, credentials stay unchanged
-    #[arg(long, value_name = "USER[:GROUP][+GROUP...]")]
-    user: Option<UserSpec>,
-    #[command(flatten)]
-    log: LogOptions,
-    /// The command to run
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-impl From<InitArgs> for init::Options {
-    fn from(init: InitArgs) -> Self {
-        let manners = SupervisionConfig {
-            target: init.target,
-            rewrite: init.rewrite.into_iter().collect(),
-            expected_exit: init.expected_exit.into_iter().collect(),
-            grace: Duration::from_secs(init.stop_grace.into()),
-        };
-        Self {
-            user: init.user,
-            manners,
-            command: init.command,
-        }
-    }
-}
-
-/// Parses `FROM=TO`, or `FROM=` for a signal that is not forwarded.
-fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
-    let (from, to) = text
-        .split_once('=')
-        .ok_or("write FROM=TO, such as TERM=QUIT")?;
-    let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
-    Ok((
-        signal(from)?,
-        if to.is_empty() {
-            None
-        } else {
-            Some(signal(to)?)
-        },
-    ))
 }
 
 /// Parses the command line; the first of `arguments` is the program's name.

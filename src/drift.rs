@@ -15,7 +15,7 @@ use crate::ids::{IdNames, id};
 pub(crate) enum Drift {
     /// A sealed entry is gone.
     Missing { path: PathBuf, expected: FileKind },
-    /// There is a name where none may be.
+    /// There is a name that may not be there.
     Extra {
         path: PathBuf,
         found: FileKind,
@@ -50,7 +50,7 @@ pub(crate) enum Drift {
         expected: u32,
         found: u32,
     },
-    /// A directory on the way lets users other than `installer` replace what is below it.
+    /// A directory on the way lets users other than `installer` replace files in it.
     UnsafeParent {
         path: PathBuf,
         installer: u32,

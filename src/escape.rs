@@ -1,13 +1,12 @@
-//! Names as they are printed: on one line, and nothing in them that a terminal would obey.
-//!
-//! Never loses information: what was escaped can be read back, a backslash included.
+//! Names for messages: on one line, and without anything that a terminal would obey. What was
+//! escaped can be read back, since a backslash is escaped too.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
-/// Displays a file name, an argument or any other foreign text with control characters escaped.
+/// Displays a file name, an argument or other untrusted text with control characters escaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Escaped<'a>(&'a OsStr);
 

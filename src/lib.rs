@@ -1,13 +1,14 @@
 //! sealinit: a static, configure-once init for containers.
 //!
-//! The program is the product; this library is how its parts and its tests reach each other. Read `start` first:
-//! the pipeline is there from top to bottom.
+//! The library exists for the program and its tests. Read `start` first: it is the pipeline from
+//! top to bottom.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{Command, InitArgs, Lazy};
+use crate::cli::{Command, Lazy};
 use crate::error::Error;
+use crate::report::log::{LogFormat, LogLevel};
 use crate::report::summary::Summary;
 use crate::service::Launched;
 
@@ -56,12 +57,13 @@ fn run(command: Command, summary: Summary) -> u8 {
     if !matches!(command, Command::Run(_) | Command::Init(_)) {
         let _ = sys::unblock_signals();
     }
-    if let Some(options) = command.log_options() {
-        report::log::init(options.format(), options.level());
+    match command.log_options() {
+        Some(options) => report::log::init(options.format(), options.level()),
+        None => report::log::init(LogFormat::Text, LogLevel::Info),
     }
     let ended = match command {
         Command::Run(Lazy(run)) => run.run(summary).map(Launched::supervise),
-        Command::Init(Lazy(init)) => run_init(init).map(Launched::supervise),
+        Command::Init(Lazy(init)) => init.run().map(Launched::supervise).map_err(log_errors),
         Command::Verify(Lazy(verify)) => verify.run().map_err(log_errors),
         Command::Check(Lazy(check)) => check.run().map_err(log_errors),
         Command::Plan(Lazy(plan)) => plan.run().map_err(log_errors),
@@ -74,12 +76,6 @@ fn run(command: Command, summary: Summary) -> u8 {
         let codes = errors.iter().map(Error::exit_code);
         codes.min().unwrap_or(exit_code::BUG)
     })
-}
-
-fn run_init(init: InitArgs) -> Result<Launched, Vec<Error>> {
-    commands::init::init(init.into())
-        .inspect_err(|errors| report::termination_log::write(errors))
-        .map_err(log_errors)
 }
 
 fn log_errors(errors: Vec<Error>) -> Vec<Error> {

@@ -1,41 +1,99 @@
-//! `sealinit init`: signals, reaping and the proven privilege drop for an image that needs no configuration, instead of tini and gosu.
-//!
-//! Never writes anything, and never takes an id for another: what is not an id or a known name is refused.
+//! `sealinit init`: runs a command with signal handling, reaping and a privilege drop, without
+//! configuration. Nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
+use clap::Args;
 use nix::sys::stat::{Mode, umask};
 
 use crate::accounts::{Accounts, Caller, ServiceIdentity, UserSpec};
+use crate::commands::options::LogOptions;
 use crate::error::Error;
 use crate::fs::root::Root;
-use crate::plan::supervision::SupervisionConfig;
+use crate::manifest::SignalTarget;
+use crate::plan::supervision::{DEFAULT_GRACE, SupervisionConfig};
 use crate::plan::{Login, Service};
 use crate::preflight;
+use crate::report::termination_log;
 use crate::service::exec::Inherited;
 use crate::service::{Launched, launch};
 use crate::state::sealed::Clearance;
 use crate::sys::capability::CapabilitySet;
+use crate::sys::signal::{Signal, no_such_signal};
 
-/// What `init` is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    /// Whom to become; `None` leaves all credentials as they are.
-    pub(crate) user: Option<UserSpec>,
-    pub(crate) manners: SupervisionConfig,
-    pub(crate) command: Vec<OsString>,
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: the command's own, or 67 if a user or group is unknown, 77 if privileges are missing,
+126 not executable, 127 not found, 128+n signal n; 2 for wrong usage.
+
+Example: sealinit init --user www-data -- nginx -g 'daemon off;'")]
+pub(crate) struct InitArgs {
+    /// The receiver of signals: the command's process, or its process group
+    #[arg(long, default_value = "child")]
+    target: SignalTarget,
+    /// Forward a signal as another one (TERM=QUIT), or not at all (HUP=)
+    #[arg(long, value_name = "FROM=TO", value_parser = rewrite)]
+    rewrite: Vec<(Signal, Option<Signal>)>,
+    /// Exit with 0 if the command exits with this code
+    #[arg(long, value_name = "CODE")]
+    expected_exit: Vec<u8>,
+    /// Seconds between SIGTERM and SIGKILL for processes left over when the command has ended
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
+    stop_grace: u32,
+    /// Become this user for good: names or ids; without it, credentials stay unchanged
+    #[arg(long, value_name = "USER[:GROUP][+GROUP...]")]
+    user: Option<UserSpec>,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    /// The command to run
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
-/// Starts the command as a child, for this process to supervise.
-///
-/// # Errors
-/// That it was not started, and why.
-pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
+impl InitArgs {
+    /// Starts the command as a child, for this process to supervise.
+    ///
+    /// # Errors
+    /// Every reason for which the command was not started.
+    pub(crate) fn run(self) -> Result<Launched, Vec<Error>> {
+        let supervision = SupervisionConfig {
+            target: self.target,
+            rewrite: self.rewrite.into_iter().collect(),
+            expected_exit: self.expected_exit.into_iter().collect(),
+            grace: Duration::from_secs(self.stop_grace.into()),
+        };
+        start(self.user.as_ref(), supervision, self.command)
+            .inspect_err(|errors| termination_log::write(errors))
+    }
+}
+
+/// Parses `FROM=TO`, or `FROM=` for a signal that is not forwarded.
+fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
+    let (from, to) = text
+        .split_once('=')
+        .ok_or("write FROM=TO, such as TERM=QUIT")?;
+    let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
+    Ok((
+        signal(from)?,
+        if to.is_empty() {
+            None
+        } else {
+            Some(signal(to)?)
+        },
+    ))
+}
+
+fn start(
+    user: Option<&UserSpec>,
+    supervision: SupervisionConfig,
+    command: Vec<OsString>,
+) -> Result<Launched, Vec<Error>> {
     let caller = Caller::of_this_process()?;
     let mask = umask(Mode::empty());
-    let identity = match &options.user {
+    let identity = match user {
         Some(spec) => {
             let tree = Root::open(Path::new("/")).map_err(|source| Error::AccountsRead {
                 path: "/".into(),
@@ -55,7 +113,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         None => groups.extend(&caller.groups),
     }
     let service = Service {
-        command: options.command,
+        command,
         env: BTreeMap::new(),
         working_dir: None,
         umask: None,
@@ -74,7 +132,7 @@ pub(crate) fn init(options: Options) -> Result<Launched, Vec<Error>> {
         }),
         capabilities: CapabilitySet::EMPTY,
         no_new_privileges: true,
-        supervised: Some(options.manners),
+        supervised: Some(supervision),
     };
     if !service.credentials_unchanged {
         let obstacles = preflight::privileges::becoming(&service, &caller);

@@ -1,6 +1,4 @@
-//! Two texts, side by side as a unified diff.
-//!
-//! Never shows what is no text, and nothing in it that a terminal would obey.
+//! Unified diffs of text files, without anything that a terminal would obey.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -8,12 +6,13 @@ use std::time::{Duration, Instant};
 use similar::algorithms::{Capture, Replace, myers};
 use similar::{ChangeTag, group_diff_ops};
 
-/// After this long a diff need not be the shortest.
+/// The time after which a diff need not be the shortest.
 const EFFORT: Duration = Duration::from_millis(500);
 
 const CONTEXT: usize = 3;
 
-/// What leads from one content of `path` to another, each with a name; `None` for nothing there. No text, no diff.
+/// Compares two contents of `path`, each with a name; a content is `None` if there is no file.
+/// Returns `None` unless both are text.
 pub(crate) fn unified(
     path: &str,
     old: (&str, Option<&[u8]>),
@@ -25,7 +24,7 @@ pub(crate) fn unified(
     );
     let old_lines: Vec<&str> = old_text.split_inclusive('\n').collect();
     let new_lines: Vec<&str> = new_text.split_inclusive('\n').collect();
-    // One algorithm by name: a choice at run time would link all of them, an eighth of the program.
+    // One algorithm by name: a choice at run time would link all of them.
     let mut found = Replace::new(Capture::new());
     let (all_old, all_new) = (0..old_lines.len(), 0..new_lines.len());
     let deadline = Instant::now().checked_add(EFFORT);
@@ -67,7 +66,8 @@ pub(crate) fn unified(
     Some(shown)
 }
 
-/// Lines in a hunk's header, as diff(1) writes them: the first, counted from 1, and how many unless it is one.
+/// A range of lines in a hunk's header, as diff(1) writes it: the first, counted from 1, and the
+/// number of lines unless it is 1.
 fn range(start: usize, end: usize) -> String {
     match end - start {
         0 => format!("{start},0"),
@@ -76,14 +76,15 @@ fn range(start: usize, end: usize) -> String {
     }
 }
 
-/// What can be shown as lines.
+/// Decodes text; `None` for binary content.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains('\0'))
 }
 
-/// A line fit to be printed: as [`escaped`](crate::escape::escaped), but with tabs, quotes and backslashes as they are.
+/// Escapes a line as [`escaped`](crate::escape::escaped) does, but keeps tabs, quotes and
+/// backslashes.
 fn line(value: &str) -> String {
     let mut line = String::with_capacity(value.len());
     for c in value.strip_suffix('\n').unwrap_or(value).chars() {
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_shown_with_their_surroundings_and_nothing_drives_a_terminal() {
+    fn lines_are_shown_with_context_and_control_characters_are_escaped() {
         let old = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
         let new = "1\n2\n3\n4\nfive\t\"\\\u{1b}[31m\r\n6\n7\n8\n9";
         assert_eq!(
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_not_shown() {
+    fn binary_content_is_not_shown() {
         for bytes in [&b"\xff"[..], b"a\0b"] {
             assert_eq!(unified("/a", ("old", Some(bytes)), ("new", None)), None);
             assert_eq!(

@@ -1,6 +1,5 @@
-//! `/dev/termination-log`, where Kubernetes looks for the reason why a container ended (`kubectl describe pod` shows it).
-//!
-//! Never creates it and never fails: who has no such file did not ask.
+//! `/dev/termination-log`: Kubernetes shows its content as the reason why a container ended
+//! (`kubectl describe pod`). It is not created, and errors are ignored.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -13,12 +12,12 @@ use crate::error::Error;
 
 const PATH: &str = "/dev/termination-log";
 
-/// What Kubernetes reads of it.
+/// The number of bytes that Kubernetes reads.
 const MAX_BYTES: usize = 4096;
 
-/// Writes why a start was refused, a reason a line.
+/// Writes the reasons of a refusal, one a line.
 pub(crate) fn write(errors: &[Error]) {
-    // O_NONBLOCK: a FIFO must not make us wait. O_NOFOLLOW: a link was not put there by Kubernetes.
+    // O_NONBLOCK: opening a FIFO must not wait. O_NOFOLLOW: Kubernetes does not put a link there.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     let Ok(mut file) = OpenOptions::new()
         .write(true)
