@@ -1,6 +1,4 @@
 //! Linux capabilities by name, and sets of them.
-//!
-//! Never asks the kernel for anything: [`sys`](crate::sys) reads and writes the sets of this process.
 
 use std::fmt;
 
@@ -8,7 +6,7 @@ use crate::escape::escaped;
 use crate::json::schema::Definitions;
 use crate::json::{FromJson, Value, nearest};
 
-/// `capabilities(7)`, in the kernel's numbering: the place in the list is the number.
+/// The names of `capabilities(7)`: the index is the kernel's number.
 const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -127,7 +125,8 @@ pub(crate) struct CapabilitySet(pub(crate) u64);
 impl CapabilitySet {
     pub(crate) const EMPTY: Self = Self(0);
 
-    /// With any of these a process can change files that their permissions lock, or become a uid that can.
+    /// The capabilities with which a process can change files that their permissions lock, or
+    /// become a uid that can.
     const UNLOCKING: [Capability; 13] = [
         Capability::CHOWN,
         Capability::DAC_OVERRIDE,
@@ -148,7 +147,7 @@ impl CapabilitySet {
         self.0 >> capability.0 & 1 == 1
     }
 
-    /// What is in this set and not in `other`.
+    /// Returns the capabilities of this set that are not in `other`.
     pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
@@ -159,7 +158,7 @@ impl CapabilitySet {
             .filter(move |capability| self.contains(*capability))
     }
 
-    /// Whether who holds this set can get around file permissions.
+    /// Returns true if a process with this set can get around file permissions.
     pub(crate) fn unlocks_files(self) -> bool {
         Self::UNLOCKING
             .into_iter()

@@ -1,6 +1,4 @@
 //! Signals by name, the real-time ones included.
-//!
-//! Never sends or handles one.
 
 use std::fmt;
 
@@ -8,15 +6,16 @@ use crate::escape::escaped;
 use crate::json::schema::Definitions;
 use crate::json::{FromJson, Value, nearest};
 
-/// `signal(7)`, in the numbering that x86, arm and most other architectures share; the place in the list plus one is the number.
+/// The names of `signal(7)`, in the numbering that x86, arm and most other architectures share: the
+/// index plus one is the number.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The real-time signals that a program may use: the C library keeps 32 and 33 (and musl 34) to itself, yet
-/// every libc's `SIGRTMIN` that containers see in practice is 34.
+/// The real-time signals that a program may use. The C library keeps 32 and 33 (musl also 34) to
+/// itself; programs see a `SIGRTMIN` of 34 in practice, whatever their C library.
 const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;
 
@@ -37,12 +36,12 @@ impl Signal {
     const TTIN: Self = Self(21);
     const TTOU: Self = Self(22);
 
-    /// Whether it asks a program to end. (SIGHUP asks a service to read its configuration.)
+    /// Returns true if it asks a program to end. (SIGHUP asks a service to read its configuration.)
     pub(crate) fn is_termination(self) -> bool {
         [Self::INT, Self::QUIT, Self::TERM].contains(&self)
     }
 
-    /// Whether it stops a program that does nothing about it.
+    /// Returns true if it stops a program that does not handle it.
     pub(crate) fn is_stop(self) -> bool {
         [Self::STOP, Self::TSTP, Self::TTIN, Self::TTOU].contains(&self)
     }

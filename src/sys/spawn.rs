@@ -11,10 +11,10 @@ use rustix::process::{WaitOptions, wait};
 use crate::sys::signal::Signal;
 use crate::sys::signals::set_mask;
 
-/// A second process like this one: gives its pid here, and `None` there.
+/// Makes a copy of this process. Returns its pid here, and `None` in the copy.
 pub(crate) fn fork() -> Result<Option<i32>, Errno> {
-    // SAFETY: this process has one thread (the drop of privileges asserts it), so no lock is held by a thread that the
-    // copy lacks, and the copy may do whatever the original may.
+    // SAFETY: this process has one thread (the drop of privileges asserts it), so no lock is held
+    // by a thread that the copy does not have, and the copy may do whatever the original may.
     match Errno::result(unsafe { libc::fork() })? {
         0 => Ok(None),
         pid => Ok(Some(pid)),
@@ -27,15 +27,16 @@ pub(crate) struct Program<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) arguments: &'a [CString],
     pub(crate) environment: &'a [CString],
-    /// Which variable is to be `LISTEN_PID` with the child's own pid.
+    /// The index of the variable that becomes `LISTEN_PID` with the child's own pid.
     pub(crate) listen_pid: Option<usize>,
-    /// Whether the child takes the terminal behind standard input.
+    /// True if the child takes the terminal behind standard input.
     pub(crate) foreground: bool,
-    /// What the child sends itself before it executes anything. A signal that stops it would stop us too, who wait for that.
+    /// The signals that the child sends itself before it executes anything. One that stops it would
+    /// stop this process too, which waits for the exec.
     pub(crate) signals: &'a [Signal],
 }
 
-/// What the child of [`spawn`] needs, in memory that it shares with its parent.
+/// The arguments of [`become_program`], in memory that the child shares with its parent.
 struct SpawnArguments {
     path: *const c_char,
     arguments: *const *const c_char,
@@ -43,7 +44,7 @@ struct SpawnArguments {
     listen_pid: ListenPid,
     foreground: bool,
     signals: *const [Signal],
-    /// Why the program was not executed.
+    /// The reason why the program was not executed.
     errno: Option<Errno>,
 }
 
@@ -51,8 +52,15 @@ struct SpawnArguments {
 type ListenPid = [u8; 24];
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Starts a program as a child of this process: in a process group of its own, with no signal blocked, and otherwise as this process is.
-/// Returns when the exec has succeeded or failed. Nothing of this process is copied for it, as fork(2) would, which took a fifth of a start.
+/// Starts a program as a child of this process: in a process group of its own, with no signal
+/// blocked, and otherwise as this process is. Returns its pid when the exec has succeeded.
+///
+/// The child shares this process's memory until then; fork(2) would copy its page tables, and took
+/// a fifth of a start.
+///
+/// # Errors
+///
+/// The error of clone(2) or execve(2).
 pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     /// For a handful of system calls, 16 KiB; aligned as both architectures want it.
     type Stack = [u128; 1024];
@@ -85,8 +93,9 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     let top = unsafe { stack.as_mut_ptr().add(1) };
     // CLONE_VFORK: this thread, the only one, goes on when the child has left this memory.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is aligned and nobody else's; `child`, all that it points to and the stack outlive the child's use of them,
-    // for this thread waits until the child has executed the program or ended.
+    // SAFETY: the stack is aligned and used by nothing else; `child`, all that it points to and the
+    // stack outlive the child's use of them, for this thread waits until the child has executed the
+    // program or ended.
     let pid = Errno::result(unsafe {
         libc::clone(become_program, top.cast(), flags, (&raw mut child).cast())
     })?;
@@ -100,11 +109,12 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     }
 }
 
-/// The child of [`spawn`]: only system calls, for the memory is the parent's.
+/// The child of [`spawn`]. It makes only system calls, for the memory is the parent's.
 extern "C" fn become_program(child: *mut c_void) -> c_int {
     let child: *mut SpawnArguments = child.cast();
-    // SAFETY: the parent has passed a live `SpawnArguments` and does not touch it while this function runs; the pointers in it are to
-    // NUL-terminated strings and null-terminated arrays of them. The calls take numbers and pointers to live values.
+    // SAFETY: the parent has passed a live `SpawnArguments` and does not touch it while this
+    // function runs; the pointers in it are to NUL-terminated strings and null-terminated arrays of
+    // them. The calls take numbers and pointers to live values.
     unsafe {
         let pid = libc::getpid();
         libc::setpgid(0, 0);
@@ -116,7 +126,8 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         for signal in &*(*child).signals {
             libc::kill(pid, c_int::from(signal.0));
         }
-        // Ctrl-Z, typed now, would stop the parent too, who waits for the exec and hears nothing; the exec takes the handler away.
+        // Ctrl-Z, typed now, would stop the parent too, which waits for the exec and hears nothing;
+        // the exec removes the handler.
         libc::signal(
             libc::SIGTSTP,
             hear as extern "C" fn(c_int) as libc::sighandler_t,
@@ -128,10 +139,10 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
     }
 }
 
-/// Does nothing about a signal.
+/// Handles a signal by doing nothing.
 extern "C" fn hear(_: c_int) {}
 
-/// Writes the variable without asking for memory.
+/// Writes the variable without allocating memory.
 fn write_listen_pid(variable: &mut ListenPid, pid: u32) {
     let digits = pid.checked_ilog10().unwrap_or(0);
     let digits = (0..=digits)
