@@ -19,7 +19,8 @@ pub(crate) struct SupervisionConfig {
     pub(crate) rewrite: BTreeMap<Signal, Option<Signal>>,
     /// The exit codes that sealinit turns into 0.
     pub(crate) expected_exit: BTreeSet<u8>,
-    /// The time between SIGTERM and SIGKILL for processes left over when the service has ended.
+    /// The time from the stop signal, or from the end of a service that was not stopped, to
+    /// SIGKILL for processes left over.
     pub(crate) grace: Duration,
 }
 

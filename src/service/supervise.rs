@@ -90,9 +90,11 @@ impl SupervisedChild {
     pub(crate) fn supervise(self, config: &SupervisionConfig) -> u8 {
         sys::close_from(3);
         sys::forget_program();
-        let code = Supervision::of(&self, config).until_the_end();
+        let Ended { code, stop } = Supervision::of(&self, config).until_the_end();
         take_terminal_back(self.foreground);
-        terminate_remaining(config.grace);
+        // The grace begins with the stop signal, as the engine's own limit does.
+        let spent = stop.map_or(Duration::ZERO, |stop| stop.elapsed());
+        terminate_remaining(config.grace.saturating_sub(spent));
         if config.expected_exit.contains(&code) {
             0
         } else {
@@ -139,6 +141,14 @@ struct Supervision<'a> {
     config: &'a SupervisionConfig,
     /// True while the service is stopped, and cannot hear that it shall end.
     stopped: bool,
+    /// The time of the latest stop signal that a process has sent.
+    stop: Option<Instant>,
+}
+
+/// The end of a child.
+struct Ended {
+    code: u8,
+    stop: Option<Instant>,
 }
 
 impl<'a> Supervision<'a> {
@@ -147,10 +157,19 @@ impl<'a> Supervision<'a> {
             pid: child.pid,
             config,
             stopped: false,
+            stop: None,
         }
     }
 
-    fn until_the_end(mut self) -> u8 {
+    fn until_the_end(mut self) -> Ended {
+        let code = self.exit_code();
+        Ended {
+            code,
+            stop: self.stop,
+        }
+    }
+
+    fn exit_code(&mut self) -> u8 {
         loop {
             // Before the first wait too: a child that ended at once may have been reported before
             // this process listened.
@@ -170,7 +189,11 @@ impl<'a> Supervision<'a> {
     }
 
     /// Passes on what is meant for the service; that a child has changed is meant for its init.
-    fn take(&self, received: Received) {
+    fn take(&mut self, received: Received) {
+        // One from a terminal is meant for what runs in it, not to stop the container.
+        if received.sent && received.signal.is_termination() {
+            self.stop = Some(Instant::now());
+        }
         if received.signal != Signal::CHLD || received.sent {
             self.pass_on(received.signal);
         }

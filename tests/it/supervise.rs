@@ -644,6 +644,21 @@ fn what_does_not_end_in_time_is_killed() {
     }
 }
 
+/// A service that takes half of the time for itself leaves the other half for its workers.
+#[test]
+fn the_grace_begins_with_the_stop_signal() {
+    let script = "setsid /sbin/probe deaf worker & \
+                  trap 'sleep 1.5; exit 4' TERM; while :; do sleep 0.02; done";
+    let mut manifest = supervised(&["sh", "-c", script]);
+    manifest["service"]["stop_grace_seconds"] = json!(3);
+    let Some(sandbox) = image() else { return };
+    sandbox.one_file(&[]).manifest(&manifest);
+    for launch in both(&sandbox) {
+        let took = time_to_end(&launch, |_, _| {});
+        assert!((3.0..4.2).contains(&took.as_secs_f64()), "{took:?}");
+    }
+}
+
 #[test]
 fn a_second_termination_signal_shortens_the_time() {
     let Some(sandbox) = image() else { return };
