@@ -9,10 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::accounts::{Accounts, Caller, Identities};
+use crate::declaration::{DeclaredContent, DeclaredKind};
 use crate::digest::Digest;
 use crate::escape::escaped;
 use crate::fs::root::Root;
-use crate::manifest::Manifest;
+use crate::manifest;
 use crate::plan::temporary_name;
 use crate::state::seal::Seal;
 use crate::sys::capability::CapabilitySet;
@@ -49,24 +50,31 @@ fn assert_printable(message: &str) {
 
 /// Any bytes as a manifest: a document that means the same when it is read again, or problems that can be printed.
 pub fn manifest(bytes: &[u8]) {
-    match Manifest::parse(Path::new(MANIFEST), bytes.to_vec()) {
-        Ok(manifest) => {
+    match manifest::parse(Path::new(MANIFEST), bytes.to_vec()) {
+        Ok(declaration) => {
             assert_eq!(
-                manifest.text().as_bytes(),
+                declaration.origin.text().as_bytes(),
                 bytes,
                 "the text is kept as it is"
             );
-            for file in &manifest.document.files {
-                let dest = &file.dest.value.0;
+            for entry in &declaration.entries {
+                let dest = &entry.dest;
                 assert!(dest.is_absolute() && dest.file_name().is_some(), "{dest:?}");
-                assert!(file.source.is_some() != file.content.is_some());
+                if let DeclaredKind::File(file) = &entry.kind
+                    && let DeclaredContent::Source(source) = &file.content
+                {
+                    assert!(source.path.is_absolute());
+                }
             }
+            // Without accounts only numbers can be resolved, and never to "unchanged".
             let accounts = Accounts::default();
-            // Nothing but numbers can be resolved without accounts, and never to "unchanged".
-            if let Ok(identities) = Identities::resolve(&manifest, &accounts, &root()) {
+            if let (Some(identities), errors) =
+                Identities::resolve(&declaration, &accounts, &root())
+                && errors.is_empty()
+            {
                 assert_ne!(identities.service.uid, u32::MAX);
                 assert_ne!(identities.service.gid, u32::MAX);
-                assert!(identities.service.uid != 0 || manifest.document.service.value.allow_root);
+                assert!(identities.service.uid != 0 || declaration.service.allow_root);
             }
         }
         Err(problems) => {
@@ -93,8 +101,8 @@ pub fn accounts(bytes: &[u8]) {
     let tree = Root::open(&directory).expect("the directory is there");
     let accounts = Accounts::load(&tree).expect("regular files are read");
     let text = r#"{"version":1,"service":{"user":"app","group":"grp","allow_root":true}}"#;
-    let manifest = Manifest::parse(Path::new(MANIFEST), text.into()).expect("a valid manifest");
-    let found = Identities::resolve(&manifest, &accounts, &root());
+    let declaration = manifest::parse(Path::new(MANIFEST), text.into()).expect("a valid manifest");
+    let found = Identities::resolve(&declaration, &accounts, &root());
     // The same in other words.
     let id_of = |file: &[u8], name: &str, fields: usize, numbers: &[usize]| {
         String::from_utf8_lossy(file).lines().find_map(|line| {
@@ -117,10 +125,10 @@ pub fn accounts(bytes: &[u8]) {
         id_of(group, "grp", 4, &[2]),
     );
     match (found, expected) {
-        (Ok(found), (Some(uid), Some(gid))) => {
-            assert_eq!((found.service.uid, found.service.gid), (uid, gid))
+        ((Some(found), errors), (Some(uid), Some(gid))) if errors.is_empty() => {
+            assert_eq!((found.service.uid, found.service.gid), (uid, gid));
         }
-        (Err(errors), (None, _) | (_, None)) => {
+        ((None, errors), (None, _) | (_, None)) if !errors.is_empty() => {
             errors
                 .iter()
                 .for_each(|error| assert_printable(&error.to_string()));
@@ -142,7 +150,10 @@ pub fn seal(bytes: &[u8]) {
                     Seal::decode(&encoded, Path::new(MANIFEST)).ok().as_ref(),
                     Some(&seal)
                 );
-                assert_eq!(seal.digest, seal.inventory.digest(seal.manifest.text()));
+                assert_eq!(
+                    seal.digest,
+                    seal.inventory.digest(seal.declaration.origin.text())
+                );
                 assert!(
                     seal.plan().err().is_none_or(|errors| !errors.is_empty()),
                     "refused without a reason"
@@ -163,7 +174,7 @@ pub fn path(bytes: &[u8]) {
 
     if let Ok(text) = std::str::from_utf8(bytes) {
         let document = serde_json::json!({"version": 1, "service": {"user": 1, "group": 1, "command": ["x"]}, "absent": [text]});
-        let parsed = Manifest::parse(Path::new(MANIFEST), document.to_string().into());
+        let parsed = manifest::parse(Path::new(MANIFEST), document.to_string().into());
         // The same in other words.
         let fit = text.len() < 4096
             && text.strip_prefix('/').is_some_and(|below| {

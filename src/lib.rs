@@ -16,6 +16,7 @@ mod accounts; // names and ids, without NSS
 mod cli; // the command line
 mod commands; // one file for each command
 mod decide; // what a start does about what it found
+mod declaration; // the wanted state, in terms of no format
 mod digest; // SHA-256
 mod drift; // differences between the disk and the seal
 mod error; // the reasons for a refusal

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::sys;
 use crate::sys::capability::CapabilitySet;
 
-/// How this process was started: what it may do is decided by this, and what it may not do is refused.
+/// The credentials of this process, which decide what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) uid: u32,
@@ -22,7 +22,8 @@ impl Caller {
     /// Asks the kernel.
     ///
     /// # Errors
-    /// That the kernel does not answer, which it always does.
+    ///
+    /// [`Error::Drop`] if a system call fails.
     pub(crate) fn of_this_process() -> Result<Self, Error> {
         let failed = |step| move |source: nix::Error| Error::Drop { step, source };
         Ok(Self {
@@ -41,7 +42,7 @@ impl Caller {
         self.uid == 0
     }
 
-    /// Whether these and no others are the supplementary groups.
+    /// Returns true if the supplementary groups are exactly `groups`.
     pub(crate) fn has_groups(&self, groups: &BTreeSet<u32>) -> bool {
         let own = &self.groups;
         own.iter().all(|group| groups.contains(group))

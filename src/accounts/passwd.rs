@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::declaration::Account;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::fs::root::Root;
@@ -28,7 +29,7 @@ pub(super) struct Group {
     pub(super) members: Vec<String>,
 }
 
-/// What the image knows about users and groups.
+/// The users and groups of the image.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
     users: Vec<User>,
@@ -39,15 +40,19 @@ impl Accounts {
     /// Reads both files below `root`. A missing one is empty: a scratch image has neither.
     ///
     /// # Errors
-    /// That one is there and cannot be read.
-    pub(crate) fn load(tree: &Root) -> Result<Self, Error> {
+    ///
+    /// [`Error::AccountsRead`] if one exists and cannot be read.
+    pub(crate) fn load(root: &Root) -> Result<Self, Error> {
         let read = |path: &str| {
-            let read = tree.read(path.as_ref(), MAX_BYTES);
+            let read = root.read(path.as_ref(), MAX_BYTES);
             let bytes = read.map_err(|source| Error::AccountsRead {
                 path: path.into(),
                 source,
             })?;
-            Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+            Ok(match bytes {
+                Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                None => String::new(),
+            })
         };
         Ok(Self {
             users: parse_passwd(&read("/etc/passwd")?),
@@ -77,6 +82,14 @@ impl Accounts {
 
     pub(super) fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
+    }
+
+    /// The user with this name or id.
+    pub(super) fn find(&self, account: &Account) -> Option<&User> {
+        match account {
+            Account::Name(name) => self.user(name),
+            Account::Id(uid) => self.user_by_id(*uid),
+        }
     }
 
     pub(super) fn user_by_id(&self, uid: u32) -> Option<&User> {
@@ -169,7 +182,7 @@ pub(crate) fn parse_id(text: &str) -> Option<u32> {
         .filter(|id| *id != u32::MAX)
 }
 
-/// Says that `file` has no `what` of this name, and which one may have been meant.
+/// An error for a name that is not in `file`, with the nearest one that is.
 fn unknown<'a>(
     at: String,
     what: &'static str,

@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::accounts::passwd::parse_id;
-use crate::manifest::Account;
+use crate::accounts::caller::Caller;
+use crate::accounts::identity::ServiceIdentity;
+use crate::accounts::passwd::{Accounts, parse_id};
+use crate::declaration::Account;
+use crate::error::Error;
 
 /// Docker's `--user`, and more groups after `+`: `user[:group][+group…]`, each a name or an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,22 +20,89 @@ impl FromStr for UserSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split('+');
-        let (user, group) = match parts.next().unwrap_or_default().split_once(':') {
-            Some((user, group)) => (user, Some(group)),
-            None => (text.split('+').next().unwrap_or_default(), None),
+        let (identity, more) = match text.split_once('+') {
+            Some((identity, more)) => (identity, Some(more)),
+            None => (text, None),
         };
+        let (user, group) = match identity.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (identity, None),
+        };
+        let more = more.into_iter().flat_map(|more| more.split('+'));
         Ok(Self {
             user: account("user", user)?,
             group: group.map(|group| account("group", group)).transpose()?,
-            more: parts
+            more: more
                 .map(|group| account("group", group))
                 .collect::<Result<_, _>>()?,
         })
     }
 }
 
-/// Digits are an id, and one that does not fit is an error and not some other id: truncated, 4294967296 would be root.
+impl UserSpec {
+    /// Resolves the names. As with Docker, and unlike in a manifest, a user without a group brings
+    /// the memberships of `/etc/group`.
+    ///
+    /// # Errors
+    ///
+    /// Every name that is unknown, or every id that `caller` cannot take.
+    pub(crate) fn resolve(
+        &self,
+        accounts: &Accounts,
+        caller: &Caller,
+    ) -> Result<ServiceIdentity, Vec<Error>> {
+        let mut errors = Vec::new();
+        let user = accounts.find(&self.user);
+        let uid = self.user.id().or_else(|| user.map(|user| user.uid));
+        if let (Account::Name(name), None) = (&self.user, user) {
+            errors.push(accounts.unknown_user("--user".into(), name));
+        }
+        let mut gid_of = |group: &Account| match group {
+            Account::Id(gid) => Some(*gid),
+            Account::Name(name) => {
+                let gid = accounts.group(name);
+                if gid.is_none() {
+                    errors.push(accounts.unknown_group("--user".into(), name));
+                }
+                gid
+            }
+        };
+        let group = self.group.as_ref().map(&mut gid_of);
+        let mut supplementary: Vec<u32> = self.more.iter().filter_map(gid_of).collect();
+        let gid = match (group, user, uid) {
+            (Some(gid), _, _) => gid,
+            (None, Some(user), _) => {
+                // Without root the engine chose the groups, and they stay.
+                if caller.is_root() {
+                    supplementary.extend(accounts.memberships(user));
+                }
+                Some(user.gid)
+            }
+            (None, None, Some(uid)) => {
+                errors.push(Error::NoPrimaryGroup { uid });
+                None
+            }
+            // The user is unknown, which has been reported.
+            (None, None, None) => None,
+        };
+        let (Some(uid), Some(gid), true) = (uid, gid, errors.is_empty()) else {
+            return Err(errors);
+        };
+        let identity = ServiceIdentity {
+            uid,
+            gid,
+            supplementary,
+            name: user.map(|user| user.name.clone()),
+            home: user.map(|user| user.home.clone()),
+        };
+        match identity.unreachable(caller) {
+            unreachable if unreachable.is_empty() => Ok(identity),
+            unreachable => Err(unreachable),
+        }
+    }
+}
+
+/// Digits are an id. One that does not fit is an error: truncated, 4294967296 would be root.
 fn account(what: &str, text: &str) -> Result<Account, String> {
     if text.is_empty() {
         return Err(format!(
@@ -44,7 +114,7 @@ fn account(what: &str, text: &str) -> Result<Account, String> {
     }
     parse_id(text)
         .map(Account::Id)
-        .ok_or_else(|| format!("{text} is no {what} id; write one below 4294967295"))
+        .ok_or_else(|| format!("{text} is not a {what} id; write one below 4294967295"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use clap::Args;
 use crate::commands::options::{LogOptions, ManifestOption};
 use crate::error::Error;
 use crate::plan::configuration::Configuration;
-use crate::plan::sources::SourceScope;
 use crate::report;
 
 #[derive(Debug, Args)]
@@ -26,9 +25,8 @@ impl DigestArgs {
     /// # Errors
     /// Every problem of the manifest, every source that cannot be read, [`Error::Output`].
     pub(crate) fn run(&self) -> Result<u8, Vec<Error>> {
-        let configuration =
-            Configuration::load(&self.manifest.manifest, SourceScope::All)?.complete()?;
-        report::write(&format!("{}\n", configuration.digest()))?;
+        let digest = Configuration::digest(&self.manifest.manifest)?;
+        report::write(&format!("{digest}\n"))?;
         Ok(0)
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::Args;
 use nix::sys::stat::{Mode, umask};
 
-use crate::accounts::{Accounts, Caller, ServiceIdentity, UserSpec};
+use crate::accounts::{Accounts, Caller, UserSpec};
 use crate::commands::options::LogOptions;
+use crate::declaration::{SignalTarget, names};
 use crate::error::Error;
 use crate::fs::root::Root;
-use crate::manifest::SignalTarget;
 use crate::plan::supervision::{DEFAULT_GRACE, SupervisionConfig};
 use crate::plan::{Login, Service};
 use crate::preflight;
@@ -22,7 +22,7 @@ use crate::service::exec::Inherited;
 use crate::service::{Launched, launch};
 use crate::state::sealed::Clearance;
 use crate::sys::capability::CapabilitySet;
-use crate::sys::signal::{Signal, no_such_signal};
+use crate::sys::signal::Signal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -75,13 +75,12 @@ fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
     let (from, to) = text
         .split_once('=')
         .ok_or("write FROM=TO, such as TERM=QUIT")?;
-    let signal = |name: &str| Signal::parse(name).ok_or_else(|| no_such_signal(name));
     Ok((
-        signal(from)?,
+        names::signal(from)?,
         if to.is_empty() {
             None
         } else {
-            Some(signal(to)?)
+            Some(names::signal(to)?)
         },
     ))
 }
@@ -99,11 +98,7 @@ fn start(
                 path: "/".into(),
                 source,
             })?;
-            Some(ServiceIdentity::of_user(
-                spec,
-                &Accounts::load(&tree)?,
-                &caller,
-            )?)
+            Some(spec.resolve(&Accounts::load(&tree)?, &caller)?)
         }
         None => None,
     };

@@ -1,8 +1,7 @@
 //! `sealinit schema`: the JSON Schema of the manifest.
 
 use crate::error::Error;
-use crate::json::schema::schema;
-use crate::manifest::ManifestDocument;
+use crate::manifest;
 use crate::report;
 
 /// Prints the schema; returns the exit code.
@@ -10,6 +9,6 @@ use crate::report;
 /// # Errors
 /// [`Error::Output`] if standard output is full or closed.
 pub(crate) fn run() -> Result<u8, Vec<Error>> {
-    report::print_pretty(&schema::<ManifestDocument>())?;
+    report::print_pretty(&manifest::schema())?;
     Ok(0)
 }

@@ -13,7 +13,7 @@ use crate::commands::verify::look;
 use crate::error::Error;
 use crate::exit_code;
 use crate::ids::{IdNames, id};
-use crate::plan::sources::{Kind, PathKey};
+use crate::plan::sources::SourceEntry;
 use crate::plan::{EntryKind, Protection};
 use crate::report::{print, shown};
 use crate::state::Recorded;
@@ -183,8 +183,8 @@ impl StatusReport {
             let ownership = entry.kind.ownership();
             SealedEntry {
                 path: shown(&entry.dest),
-                kind: match (&entry.kind, seal.inventory.0.get(&PathKey::from(entry))) {
-                    (_, Some(Kind::Mutable(_))) => SealedKind::Mutable,
+                kind: match (&entry.kind, seal.inventory.get(&entry.dest)) {
+                    (_, Some(SourceEntry::Mutable(_))) => SealedKind::Mutable,
                     (EntryKind::File(_), _) => SealedKind::File,
                     (EntryKind::Directory(_), _) => SealedKind::Directory,
                     (EntryKind::Absent, _) => SealedKind::Absent,

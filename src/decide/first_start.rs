@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::accounts::Identities;
+use crate::declaration::Declaration;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::plan::sources::SourceTable;
 
@@ -14,7 +14,7 @@ use crate::plan::sources::SourceTable;
 /// records.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    pub(crate) manifest: Manifest,
+    pub(crate) declaration: Declaration,
     pub(crate) sources: SourceTable,
     pub(crate) identities: Identities,
     /// The command after `--`; empty for none.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::declaration::{OnDrift, OnManifestChange};
 use crate::digest::Digest;
 use crate::drift::{Drift, Exclusion};
 use crate::error::Error;
-use crate::manifest::{OnDrift, OnManifestChange};
 use crate::plan::{Entry, Protection};
 
 /// The circumstances of a later start, apart from the disk.

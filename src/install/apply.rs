@@ -12,7 +12,7 @@ use crate::fs::metadata::{FileKind, Metadata, Ownership};
 use crate::fs::progress::Progress;
 use crate::fs::root::Root;
 use crate::install::files::{FileInstaller, Target};
-use crate::plan::sources::ContentCache;
+use crate::plan::reading::ContentCache;
 use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, PlannedFile, Protection};
 
 /// Entries of a plan on their way to disk.

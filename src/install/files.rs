@@ -18,8 +18,8 @@ use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::file::{Placement, write_all};
 use crate::fs::source;
-use crate::plan::sources::ContentCache;
-use crate::plan::{Origin, PlannedFile, temporary_name};
+use crate::plan::reading::ContentCache;
+use crate::plan::{ContentOrigin, PlannedFile, temporary_name};
 
 /// A file to be installed.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub(super) struct FileInstaller<'a> {
 /// A file under its temporary name.
 struct Temporary<'a> {
     name: OsString,
+    content: FileDigest,
     target: Target<'a>,
 }
 
@@ -78,17 +79,22 @@ impl<'a> FileInstaller<'a> {
     /// [`Error::SourceRead`], [`Error::SourceChanged`] or [`Error::Install`], for this target or
     /// for one before it.
     pub(super) fn install(&mut self, target: Target<'a>) -> Result<(), Error> {
+        let content = target.file.known_content(target.dest)?;
         let name = temporary_name(target.dest);
         let created = target.dir.create_file(&name);
         let mut file = created.map_err(|source| failed(target.dest, source))?;
-        let temporary = Temporary { name, target };
+        let temporary = Temporary {
+            name,
+            content,
+            target,
+        };
         let Target {
             dest, file: wanted, ..
         } = temporary.target;
         let text = match (&wanted.origin, self.cache.get(dest)) {
             (_, Some(bytes)) => Ok(bytes),
-            (Origin::Manifest(text), None) => Ok(text.as_bytes()),
-            (Origin::Source(path), None) => Err(path.clone()),
+            (ContentOrigin::Inline(text), None) => Ok(text.as_bytes()),
+            (ContentOrigin::Source(path), None) => Err(path.clone()),
         };
         let copied = match text {
             Ok(bytes) => {
@@ -96,7 +102,7 @@ impl<'a> FileInstaller<'a> {
                 Some(Copied { file, result })
             }
             Err(from) => {
-                let (dest, content) = (dest.to_owned(), wanted.content);
+                let dest = dest.to_owned();
                 self.pool.work(content.size, move |buffer| {
                     let result = copy(&from, &mut file, &dest, content, buffer);
                     Copied { file, result }
@@ -158,7 +164,7 @@ impl Temporary<'_> {
         let placed = result.and_then(|()| {
             // Not verified afterwards: then it is the service's.
             if wanted.mutable {
-                read_back(&mut file, dest, wanted.content).map_err(CopyError::Write)?;
+                read_back(&mut file, dest, self.content).map_err(CopyError::Write)?;
             }
             let placement = Placement {
                 temporary: &self.name,

@@ -14,7 +14,7 @@ use crate::fs::root::Root;
 use crate::install::apply::Application;
 use crate::install::proof::Installed;
 use crate::plan::Plan;
-use crate::plan::sources::ContentCache;
+use crate::plan::reading::ContentCache;
 
 pub(crate) use crate::install::restore::reinstall;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::install::apply::Application;
-use crate::plan::sources::ContentCache;
+use crate::plan::reading::ContentCache;
 use crate::plan::{Entry, EntryKind, Plan};
 
 /// Installs again what is at `paths`, and removes what stands in its place.

@@ -599,7 +599,7 @@ macro_rules! object {
             }
 
             fn schema(definitions: &mut $crate::json::schema::Definitions) -> serde_json::Value {
-                definitions.define(stringify!($name), |definitions| {
+                definitions.define(stringify!($name).trim_end_matches("Document"), |definitions| {
                     let mut object = $crate::json::schema::ObjectSchema::new(concat!($($doc, "\n"),*));
                     $( object.property(
                         stringify!($field),

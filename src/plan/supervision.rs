@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::manifest::{ServiceDocument, SignalTarget};
+use crate::declaration::{DeclaredSupervision, SignalTarget};
 use crate::sys::signal::Signal;
 
 /// Seconds that a stop may take unless the operator chooses otherwise: less than the ten seconds
@@ -24,25 +24,18 @@ pub(crate) struct SupervisionConfig {
     pub(crate) grace: Duration,
 }
 
-impl SupervisionConfig {
-    /// Returns the settings that a manifest makes.
-    pub(crate) fn of(service: &ServiceDocument) -> Self {
-        let default = Self::default();
-        let (target, rewrite) = match &service.signals {
-            Some(signals) => (signals.target, signals.rewrite.0.clone()),
-            None => (default.target, default.rewrite),
-        };
-        let codes = service.expected_exit.iter().flatten();
+impl From<&DeclaredSupervision> for SupervisionConfig {
+    fn from(declared: &DeclaredSupervision) -> Self {
         Self {
-            target,
-            rewrite,
-            expected_exit: codes.map(|status| status.0).collect(),
-            grace: service
-                .stop_grace_seconds
-                .map_or(default.grace, |seconds| Duration::from_secs(seconds.into())),
+            target: declared.target,
+            rewrite: declared.rewrite.clone(),
+            expected_exit: declared.expected_exit.clone(),
+            grace: declared.grace.unwrap_or(Self::default().grace),
         }
     }
+}
 
+impl SupervisionConfig {
     /// Returns the signal that a received one is passed on as.
     pub(crate) fn passed_on(&self, received: Signal) -> Option<Signal> {
         self.rewrite

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::fs::metadata::Ownership;
 use crate::fs::root::Root;
-use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile, Protection};
+use crate::plan::{ContentOrigin, Entry, EntryKind, Plan, PlannedFile, Protection};
 use crate::preflight::destinations::removes;
 
 /// Returns an error for each entry that would replace, remove or give away the state directory, the
@@ -84,7 +84,7 @@ impl OwnPaths<'_> {
     fn source_below(&self, path: &Path) -> Option<&Path> {
         let is_below = |entry: &&Entry| match &entry.kind {
             EntryKind::File(PlannedFile {
-                origin: Origin::Source(source),
+                origin: ContentOrigin::Source(source),
                 ..
             }) => source.starts_with(path),
             _ => false,

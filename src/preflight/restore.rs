@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::fs::mounts::mount_points;
 use crate::fs::root::Root;
 use crate::fs::source;
-use crate::plan::{Entry, EntryKind, Origin, Plan};
+use crate::plan::{ContentOrigin, Entry, EntryKind, Plan};
 use crate::preflight::privileges::{Phase, capabilities};
 
 /// Returns everything that would keep the entries in `drifts` from being restored.
@@ -53,10 +53,11 @@ fn changed_source(entry: &Entry) -> Option<Error> {
     let EntryKind::File(file) = &entry.kind else {
         return None;
     };
-    let Origin::Source(path) = &file.origin else {
+    let ContentOrigin::Source(path) = &file.origin else {
         return None;
     };
-    (!still_holds(path, file.content)).then(|| Error::NotRestorable {
+    let holds = |content| still_holds(path, content);
+    (!file.content.is_some_and(holds)).then(|| Error::NotRestorable {
         dest: entry.dest.clone(),
         source_path: path.clone(),
     })

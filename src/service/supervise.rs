@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
+use crate::declaration::SignalTarget;
 use crate::exit_code;
-use crate::manifest::SignalTarget;
 use crate::plan::supervision::SupervisionConfig;
 use crate::service::remaining::terminate_remaining;
 use crate::sys::signal::Signal;

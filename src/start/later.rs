@@ -9,8 +9,8 @@ use crate::decide::later_start::{self, Action, Circumstances, MountedManifest};
 use crate::drift::Drift;
 use crate::error::Error;
 use crate::fs::root::Root;
-use crate::manifest;
-use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile};
+use crate::plan::configuration;
+use crate::plan::{ContentOrigin, Entry, EntryKind, Plan, PlannedFile};
 use crate::preflight;
 use crate::start::request::Request;
 use crate::state::seal::Seal;
@@ -58,7 +58,7 @@ impl LaterStart<'_> {
             caller: caller.uid,
             obstacles,
             manifest: manifest.clone(),
-            on_manifest_change: plan.on_manifest_change,
+            on_manifest_change: plan.policies.on_manifest_change,
         };
         if let Err(errors) = later_start::admit(circumstances) {
             return Assessment {
@@ -79,7 +79,7 @@ impl LaterStart<'_> {
         let mut drifts: Vec<Drift> = self.command_drift().into_iter().collect();
         drifts.extend(comparison.complete()?);
         let pinned = request.pin.is_some();
-        let action = later_start::decide(plan.on_drift, plan.lock, pinned, drifts)?;
+        let action = later_start::decide(plan.policies.on_drift, plan.lock, pinned, drifts)?;
         if let Action::Restore(drifts) = &action {
             let obstacles = preflight::restore(self.root, plan, drifts, self.caller);
             later_start::restorable(&plan.entries, drifts, obstacles)?;
@@ -94,8 +94,8 @@ impl LaterStart<'_> {
         let sealed_at = i64::try_from(self.seal.made.at).unwrap_or(i64::MAX);
         let changed = |entry: &Entry| {
             let EntryKind::File(PlannedFile {
-                origin: Origin::Source(path),
-                content,
+                origin: ContentOrigin::Source(path),
+                content: Some(content),
                 ..
             }) = &entry.kind
             else {
@@ -127,8 +127,8 @@ fn words(command: &[OsString]) -> String {
 
 /// Compares the manifest at `path` with the sealed one.
 fn mounted_manifest(path: &Path, seal: &Seal) -> MountedManifest {
-    match manifest::read(path) {
-        Ok(bytes) if bytes == seal.manifest.text().as_bytes() => MountedManifest::Sealed,
+    match configuration::read(path) {
+        Ok(bytes) if bytes == seal.declaration.origin.text().as_bytes() => MountedManifest::Sealed,
         Err(Error::ManifestRead { source, .. }) if source.is_missing() => MountedManifest::Gone,
         _ => MountedManifest::Changed(path.to_owned()),
     }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use crate::accounts::{Accounts, Caller, Identities};
 use crate::decide::first_start::Candidate;
+use crate::declaration::Declaration;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::fs::root::Root;
-use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::plan::configuration::Configuration;
-use crate::plan::sources::{ContentCache, SourceScope, SourceTable};
+use crate::plan::reading::{ContentCache, SourceScope};
+use crate::plan::sources::SourceTable;
 use crate::preflight;
 use crate::start::request::Request;
 use crate::state::StateDir;
@@ -48,7 +49,7 @@ impl View<'_> {
 /// A request as far as it could be resolved, and all problems.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
-    pub(crate) manifest: Option<Manifest>,
+    pub(crate) declaration: Option<Declaration>,
     pub(crate) sources: Option<SourceTable>,
     pub(crate) identities: Option<Identities>,
     /// `None` if the manifest is not valid or the service's user is unknown.
@@ -87,31 +88,23 @@ pub(crate) fn resolve(
 
 impl Resolution {
     fn read(&mut self, request: &Request, scope: SourceScope) {
-        match Configuration::load(&request.manifest, scope) {
-            Ok(configuration) => {
-                let Configuration {
-                    manifest,
-                    inventory,
-                    held,
-                    unread,
-                } = configuration;
-                self.digest = unread.is_empty().then(|| inventory.digest(manifest.text()));
-                self.manifest = Some(manifest);
-                self.sources = Some(inventory);
-                self.cache = held;
-                self.problems.extend(unread);
-            }
-            Err(errors) => self.problems.extend(errors),
+        let (configuration, problems) = Configuration::load(&request.manifest, scope);
+        self.problems.extend(problems);
+        if let Some(configuration) = configuration {
+            self.digest = configuration.digest;
+            self.declaration = Some(configuration.declaration);
+            self.sources = Some(configuration.sources);
+            self.cache = configuration.cache;
         }
     }
 
     fn identify(&mut self, root: &Root, caller: &Caller) {
-        let Some(manifest) = &self.manifest else {
+        let Some(declaration) = &self.declaration else {
             return;
         };
         match Accounts::load(root) {
             Ok(accounts) => {
-                let (identities, unknown) = Identities::draft(manifest, &accounts, caller);
+                let (identities, unknown) = Identities::resolve(declaration, &accounts, caller);
                 self.identities = identities;
                 self.problems.extend(unknown);
             }
@@ -120,11 +113,11 @@ impl Resolution {
     }
 
     fn plan(&mut self, request: &Request) {
-        if let (Some(manifest), Some(sources), Some(identities)) =
-            (&self.manifest, &self.sources, &self.identities)
+        if let (Some(declaration), Some(sources), Some(identities)) =
+            (&self.declaration, &self.sources, &self.identities)
         {
             let (plan, contradictions) =
-                Plan::draft(manifest, sources, identities, &request.command);
+                Plan::build(declaration, sources, identities, &request.command);
             self.plan = plan;
             self.problems.extend(contradictions);
         }
@@ -140,7 +133,7 @@ impl Resolution {
         request: &Request,
     ) -> Result<(Candidate, ContentCache, Vec<Error>), Vec<Error>> {
         let Self {
-            manifest: Some(manifest),
+            declaration: Some(declaration),
             sources: Some(sources),
             identities: Some(identities),
             plan: Some(plan),
@@ -153,7 +146,7 @@ impl Resolution {
         };
         let arguments = request.command.clone();
         let candidate = Candidate {
-            manifest,
+            declaration,
             sources,
             identities,
             arguments,

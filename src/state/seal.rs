@@ -3,8 +3,8 @@
 //! Never holds a plan, so nothing in it could say one thing and run another: what the manifest's bytes mean is worked out anew
 //! at every start. It is one line with a checksum, which tells a torn file from a whole one, and one line of JSON.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Identities;
 use crate::decide::first_start::Candidate;
+use crate::declaration::{Declaration, DeclaredEntry, DeclaredKind};
 use crate::digest::{Digest, FileDigest};
 use crate::error::Error;
 use crate::escape::escaped;
-use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::plan::sources::{Kind, PathKey, SourceTable};
+use crate::plan::configuration;
+use crate::plan::sources::{PathKey, SourceEntry, SourceTable};
 
 /// The first word of a seal and the version of its format.
 const MAGIC: &str = "sealinit-seal-v1";
@@ -26,7 +27,7 @@ const MAGIC: &str = "sealinit-seal-v1";
 /// What was sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seal {
-    pub(crate) manifest: Manifest,
+    pub(crate) declaration: Declaration,
     pub(crate) inventory: SourceTable,
     pub(crate) identities: Identities,
     /// The command given after `--`; empty for none.
@@ -144,7 +145,7 @@ impl Seal {
     /// The seal of a configuration that was installed, made by this program at this moment.
     pub(crate) fn of(candidate: &Candidate) -> Self {
         Self {
-            manifest: candidate.manifest.clone(),
+            declaration: candidate.declaration.clone(),
             inventory: candidate.sources.clone(),
             identities: candidate.identities.clone(),
             arguments: candidate.arguments.clone(),
@@ -158,12 +159,12 @@ impl Seal {
     /// # Errors
     /// That it cannot be written as JSON, which it always can.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, SealError> {
-        let entry = |(dest, kind): (&PathKey, &Kind)| {
+        let entry = |(dest, kind): (&PathKey, &SourceEntry)| {
             let (kind, content) = match kind {
-                Kind::File(content) => (KindName::File, Some(*content)),
-                Kind::Mutable(content) => (KindName::Mutable, *content),
-                Kind::Directory => (KindName::Directory, None),
-                Kind::Absent => (KindName::Absent, None),
+                SourceEntry::File(content) => (KindName::File, Some(*content)),
+                SourceEntry::Mutable(content) => (KindName::Mutable, *content),
+                SourceEntry::Directory => (KindName::Directory, None),
+                SourceEntry::Absent => (KindName::Absent, None),
             };
             EntryRecord {
                 dest: Bytes::of(dest.path().as_os_str().as_bytes()),
@@ -183,7 +184,7 @@ impl Seal {
                 .map(|word| Bytes::of(word.as_bytes()))
                 .collect(),
             entries: self.inventory.0.iter().map(entry).collect(),
-            manifest: self.manifest.text().into(),
+            manifest: self.declaration.origin.text().into(),
         })?;
         Ok(format!("{MAGIC} {}\n{body}\n", Digest::of(body.as_bytes())).into_bytes())
     }
@@ -208,13 +209,14 @@ impl Seal {
             return Err(SealError::Checksum);
         }
         let record: Record<'_> = serde_json::from_str(body)?;
-        let manifest = Manifest::parse(manifest_path, record.manifest.into_owned().into_bytes())
-            .map_err(|problems| {
-                contradiction(&format!(
-                    "its manifest is invalid in {} places",
-                    problems.len()
-                ))
-            })?;
+        let declaration =
+            configuration::parse(manifest_path, record.manifest.into_owned().into_bytes())
+                .map_err(|problems| {
+                    contradiction(&format!(
+                        "its manifest is invalid in {} places",
+                        problems.len()
+                    ))
+                })?;
         let mut inventory = SourceTable::default();
         for entry in record.entries {
             let dest = entry
@@ -231,10 +233,10 @@ impl Seal {
                 _ => return Err(contradiction("an entry has half a content")),
             };
             let kind = match (entry.kind, content) {
-                (KindName::File, Some(content)) => Kind::File(content),
-                (KindName::Mutable, content) => Kind::Mutable(content),
-                (KindName::Directory, None) => Kind::Directory,
-                (KindName::Absent, None) => Kind::Absent,
+                (KindName::File, Some(content)) => SourceEntry::File(content),
+                (KindName::Mutable, content) => SourceEntry::Mutable(content),
+                (KindName::Directory, None) => SourceEntry::Directory,
+                (KindName::Absent, None) => SourceEntry::Absent,
                 _ => return Err(contradiction("an entry has the content of another kind")),
             };
             inventory.0.insert(PathKey::new(Path::new(&dest)), kind);
@@ -249,9 +251,9 @@ impl Seal {
             by: record.sealed_by,
             at: record.sealed_at,
         };
-        let digest = inventory.digest(manifest.text());
+        let digest = inventory.digest(declaration.origin.text());
         let seal = Self {
-            manifest,
+            declaration,
             inventory,
             identities: record.identities,
             arguments,
@@ -259,7 +261,7 @@ impl Seal {
             digest,
         };
         seal.check_complete()?;
-        if let Some(why) = seal.identities.contradiction(&seal.manifest) {
+        if let Some(why) = seal.identities.contradiction(&seal.declaration) {
             return Err(contradiction(why));
         }
         if seal.digest.to_string() != record.digest {
@@ -273,52 +275,60 @@ impl Seal {
     /// # Errors
     /// As [`Plan::new`].
     pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
-        Plan::new(
-            &self.manifest,
+        let plan = Plan::build(
+            &self.declaration,
             &self.inventory,
             &self.identities,
             &self.arguments,
-        )
+        );
+        match plan {
+            (Some(plan), errors) if errors.is_empty() => Ok(plan),
+            (_, errors) => Err(errors),
+        }
     }
 
-    /// Every destination of the manifest is in the inventory, and every destination in the inventory comes from the manifest.
+    /// Checks that the entries are those of the declaration: each declared destination with its
+    /// kind, and no others but below a copied directory.
     fn check_complete(&self) -> Result<(), SealError> {
-        let document = &self.manifest.document;
-        let files = document.files.iter().map(|file| &file.dest.value.0);
-        let directories = document
-            .directories
+        let as_declared =
+            |entry: &DeclaredEntry| match (&entry.kind, self.inventory.get(&entry.dest)) {
+                (DeclaredKind::File(file), Some(SourceEntry::File(_))) => !file.mutable,
+                (DeclaredKind::File(file), Some(SourceEntry::Mutable(content))) => {
+                    file.mutable && (content.is_some() || file.optional)
+                }
+                (DeclaredKind::File(file), Some(SourceEntry::Absent)) => {
+                    file.optional && !file.mutable
+                }
+                (DeclaredKind::Directory(_), Some(SourceEntry::Directory))
+                | (DeclaredKind::Absent, Some(SourceEntry::Absent)) => true,
+                _ => false,
+            };
+        let declared = &self.declaration.entries;
+        let dests: HashSet<&OsStr> = declared
             .iter()
-            .map(|directory| &directory.path.value.0);
-        let absent = document.absent.iter().map(|path| &path.value.0);
-        let mut declared = BTreeSet::new();
-        declared.extend(
-            files
-                .chain(directories)
-                .chain(absent)
-                .map(|path| PathKey::new(path)),
-        );
-        let sources = document
-            .directories
-            .iter()
-            .filter(|directory| directory.source.is_some());
-        let mut copied = BTreeSet::new();
-        copied.extend(sources.map(|directory| directory.path.value.0.as_path()));
-        let is_copied = |dest: &PathKey| {
-            dest.path()
-                .ancestors()
-                .skip(1)
-                .any(|path| copied.contains(path))
+            .map(|entry| entry.dest.as_os_str())
+            .collect();
+        let copied: HashSet<&OsStr> = self
+            .declaration
+            .directories()
+            .filter(|(_, directory)| directory.source.is_some())
+            .map(|(entry, _)| entry.dest.as_os_str())
+            .collect();
+        let is_copied = |(dest, found): (&PathKey, &SourceEntry)| {
+            let mut above = dest.path().ancestors().skip(1);
+            matches!(found, SourceEntry::File(_) | SourceEntry::Directory)
+                && above.any(|above| copied.contains(above.as_os_str()))
         };
-        let foreign = |dest: &&PathKey| !declared.contains(dest) && !is_copied(dest);
-        if declared
+        let mut others = self
+            .inventory
+            .0
             .iter()
-            .any(|dest| !self.inventory.0.contains_key(dest))
-            || self.inventory.0.keys().any(|dest| foreign(&dest))
-        {
-            return Err(SealError::Contradiction(
-                "its entries are not those of its manifest".into(),
-            ));
+            .filter(|(dest, _)| !dests.contains(dest.path().as_os_str()));
+        if declared.iter().all(as_declared) && others.all(is_copied) {
+            return Ok(());
         }
-        Ok(())
+        Err(SealError::Contradiction(
+            "its entries are not those of its manifest".into(),
+        ))
     }
 }

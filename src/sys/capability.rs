@@ -2,12 +2,8 @@
 
 use std::fmt;
 
-use crate::escape::escaped;
-use crate::json::schema::Definitions;
-use crate::json::{FromJson, Value, nearest};
-
 /// The names of `capabilities(7)`: the index is the kernel's number.
-const NAMES: [&str; 41] = [
+pub(crate) const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
@@ -72,6 +68,13 @@ impl Capability {
     const MAC_ADMIN: Self = Self(33);
     const BPF: Self = Self(39);
 
+    /// Parses `NET_ADMIN` or `CAP_NET_ADMIN`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("CAP_").unwrap_or(text);
+        let number = NAMES.iter().position(|known| *known == name)?;
+        u8::try_from(number).ok().map(Self)
+    }
+
     pub(crate) fn number(self) -> u8 {
         self.0
     }
@@ -91,30 +94,6 @@ impl fmt::Display for Capability {
             Some(name) => write!(f, "CAP_{name}"),
             None => write!(f, "capability {}", self.0),
         }
-    }
-}
-
-impl FromJson for Capability {
-    fn from_json(value: Value<'_, '_>) -> Option<Self> {
-        let text = value.string()?;
-        let name = text.strip_prefix("CAP_").unwrap_or(&text);
-        match NAMES.iter().position(|known| *known == name) {
-            Some(number) => u8::try_from(number).ok().map(Self),
-            None => {
-                let hint = match nearest(&name.to_ascii_uppercase(), &NAMES) {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => "capabilities(7) lists them".into(),
-                };
-                value.problem(format!("\"{}\" is no capability; {hint}", escaped(&text)))
-            }
-        }
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        let names = NAMES
-            .iter()
-            .flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
-        serde_json::json!({"enum": names.collect::<Vec<_>>()})
     }
 }
 

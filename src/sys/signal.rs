@@ -2,13 +2,9 @@
 
 use std::fmt;
 
-use crate::escape::escaped;
-use crate::json::schema::Definitions;
-use crate::json::{FromJson, Value, nearest};
-
 /// The names of `signal(7)`, in the numbering that x86, arm and most other architectures share: the
 /// index plus one is the number.
-const NAMES: [&str; 31] = [
+pub(crate) const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
@@ -80,32 +76,6 @@ impl fmt::Display for Signal {
                 None => write!(f, "signal {n}"),
             },
         }
-    }
-}
-
-impl FromJson for Signal {
-    fn from_json(value: Value<'_, '_>) -> Option<Self> {
-        let text = value.string()?;
-        match Self::parse(&text) {
-            Some(signal) => Some(signal),
-            None => value.problem(no_such_signal(&text)),
-        }
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        let names = NAMES.join("|");
-        serde_json::json!({"type": "string", "pattern": format!(r"^(SIG)?({names}|RTMIN(\+[0-9]+)?|RTMAX(-[0-9]+)?)$")})
-    }
-}
-
-/// Says that `text` names no signal, and what was most likely meant.
-pub(crate) fn no_such_signal(text: &str) -> String {
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let text = escaped(text);
-    match nearest(name, &NAMES) {
-        Some(near) => format!("\"{text}\" is no signal; did you mean \"{near}\"?"),
-        None => format!("\"{text}\" is no signal; write a name such as \"TERM\" or \"RTMIN+3\""),
     }
 }
 

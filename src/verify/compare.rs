@@ -9,7 +9,7 @@ use crate::digest::FileDigest;
 use crate::drift::{ContentChange, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::metadata::{FileKind, Ownership};
-use crate::plan::{Entry, EntryKind, Plan, PlannedFile, Protection};
+use crate::plan::{Entry, EntryKind, Plan, Protection};
 use crate::verify::observe::{Found, Observed, ObservedEntry};
 
 /// The result of a comparison.
@@ -60,11 +60,12 @@ impl Comparison {
             return Err(self.unreadable);
         }
         for error in self.unreadable {
-            if let Error::Measure { path, source } = error {
-                self.drifts.push(Drift::Unreadable {
+            match error {
+                Error::Measure { path, source } => self.drifts.push(Drift::Unreadable {
                     path,
                     why: source.to_string(),
-                });
+                }),
+                error => return Err(error.into()),
             }
         }
         Ok(self.drifts)
@@ -124,8 +125,20 @@ impl Comparing<'_> {
             }),
             (EntryKind::File(file), Found::File { metadata, content }) => {
                 self.ownership(&path, file.ownership, metadata.ownership);
-                let change = content_change(file, metadata.size, content);
-                self.extend(change.map(|change| Drift::Content { path, change }));
+                match file.known_content(&path) {
+                    Ok(planned) => {
+                        let change = content_change(planned, metadata.size, content);
+                        let change = change.map(|change| {
+                            if file.secret {
+                                ContentChange::Secret
+                            } else {
+                                change
+                            }
+                        });
+                        self.extend(change.map(|change| Drift::Content { path, change }));
+                    }
+                    Err(error) => self.comparison.unreadable.push(error),
+                }
             }
             (EntryKind::Directory(directory), Found::Directory { metadata, extra }) => {
                 self.ownership(&path, directory.ownership, metadata.ownership);
@@ -200,12 +213,11 @@ impl Comparing<'_> {
 /// The difference between the planned content and a file of `size` bytes. A file of another size
 /// was not read and has no `content`.
 fn content_change(
-    file: &PlannedFile,
+    planned: FileDigest,
     size: u64,
     content: Option<FileDigest>,
 ) -> Option<ContentChange> {
-    let planned = file.content;
-    let change = if size == planned.size {
+    Some(if size == planned.size {
         let found = content.filter(|found| *found != planned)?;
         ContentChange::Hash {
             expected: planned.digest,
@@ -217,11 +229,6 @@ fn content_change(
             expected: planned.size,
             found: size,
         }
-    };
-    Some(if file.secret {
-        ContentChange::Secret
-    } else {
-        change
     })
 }
 

@@ -158,7 +158,10 @@ impl Observer<'_> {
             Err(error) => return Err(error),
         };
         let mut content = None;
-        if metadata.size == file.content.size {
+        if file
+            .content
+            .is_some_and(|planned| planned.size == metadata.size)
+        {
             match self.pool.hash(open, metadata.size) {
                 Some(hashed) => {
                     let failed =

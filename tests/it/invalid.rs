@@ -683,10 +683,10 @@ fn destinations_below_what_is_no_directory() {
   "directories": [{"path": ▸"/a/d"}, {"path": "/dir"}],
   "absent": ["/gone", ▸"/gone/y", "/dir/gone", "/ab"]}"#,
         &[
-            "$.files[1].dest: /a/b/c is below /a, which $.files[0].dest says is no directory; remove one",
-            "$.files[2].dest: /gone/x is below /gone, which $.absent[0] says is no directory; remove one",
-            "$.directories[0].path: /a/d is below /a, which $.files[0].dest says is no directory; remove one",
-            "$.absent[1]: /gone/y is below /gone, which $.absent[0] says is no directory; remove one",
+            "$.files[1].dest: /a/b/c is below /a, which is not a directory according to $.files[0].dest; remove one",
+            "$.files[2].dest: /gone/x is below /gone, which is not a directory according to $.absent[0]; remove one",
+            "$.directories[0].path: /a/d is below /a, which is not a directory according to $.files[0].dest; remove one",
+            "$.absent[1]: /gone/y is below /gone, which is not a directory according to $.absent[0]; remove one",
         ],
     );
 }
@@ -829,8 +829,8 @@ fn services_that_cannot_be() {
     problems(
         &service(r#""user": "app", "capabilities": [▸"net_bind_service", ▸"CAP_FLY"]"#),
         &[
-            "$.service.capabilities[0]: \"net_bind_service\" is no capability; did you mean \"NET_BIND_SERVICE\"?",
-            "$.service.capabilities[1]: \"CAP_FLY\" is no capability; capabilities(7) lists them",
+            "$.service.capabilities[0]: \"net_bind_service\" is not a capability; did you mean \"NET_BIND_SERVICE\"?",
+            "$.service.capabilities[1]: \"CAP_FLY\" is not a capability; capabilities(7) lists them",
         ],
     );
     problems(

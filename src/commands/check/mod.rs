@@ -96,7 +96,7 @@ impl CheckReport {
         if request.pin.is_none() {
             self.skip(&[Area::Pin], "there is no pin");
         }
-        if resolution.manifest.is_none() {
+        if resolution.declaration.is_none() {
             let areas = [Area::Sources, Area::Accounts];
             self.skip(&areas, "the manifest could not be read");
         }
@@ -107,7 +107,11 @@ impl CheckReport {
             let why = "the privileges of a start are known in the container alone";
             self.skip(&[Area::Privileges], why);
         }
-        self.entries = resolution.sources.map_or(0, |sources| sources.0.len());
+        self.entries = match (&resolution.plan, &resolution.sources) {
+            (Some(plan), _) => plan.entries.len(),
+            (None, Some(sources)) => sources.0.len(),
+            (None, None) => 0,
+        };
         for problem in resolution.problems {
             match problem {
                 Error::SourceElsewhere { .. } => self.warn(Area::Sources, problem.to_string()),

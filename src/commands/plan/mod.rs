@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
 use crate::ids::IdNames;
-use crate::plan::{Entry, EntryKind, Origin, Plan, PlannedFile};
+use crate::plan::{ContentOrigin, Entry, EntryKind, Plan, PlannedFile};
 use crate::report::diff;
 use crate::report::{print, shown};
 use crate::start::later::{Assessment, LaterStart};
@@ -358,8 +358,8 @@ fn diff(tree: &Root, entry: &Entry, actions: Actions) -> Option<String> {
 /// The planned content of a file, if its source still has it.
 fn planned(file: &PlannedFile) -> Option<Vec<u8>> {
     let bytes = match &file.origin {
-        Origin::Manifest(text) => text.clone().into_bytes(),
-        Origin::Source(path) => {
+        ContentOrigin::Inline(text) => text.clone().into_bytes(),
+        ContentOrigin::Source(path) => {
             let (mut source, size) = source::open(path).ok()?;
             if size > MAX_DIFF_BYTES {
                 return None;
@@ -367,5 +367,5 @@ fn planned(file: &PlannedFile) -> Option<Vec<u8>> {
             source::read_to_end(&mut source, size, MAX_DIFF_BYTES).ok()?
         }
     };
-    (FileDigest::of(&bytes) == file.content).then_some(bytes)
+    (Some(FileDigest::of(&bytes)) == file.content).then_some(bytes)
 }

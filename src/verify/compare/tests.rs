@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::declaration::{OnDrift, OnManifestChange, Policies};
 use crate::fs::error::FsError;
 use crate::fs::metadata::Metadata;
-use crate::manifest::{OnDrift, OnManifestChange};
-use crate::plan::{Origin, PlannedDirectory, Service};
+use crate::plan::{ContentOrigin, PlannedDirectory, PlannedFile, Service};
 use crate::sys::capability::CapabilitySet;
 use crate::verify::observe::UnsafeParent;
 
@@ -40,15 +40,17 @@ fn plan(dest: &str, kind: EntryKind) -> Plan {
         checks: Vec::new(),
         lock: Protection::Full,
         installer: 0,
-        on_drift: OnDrift::Refuse,
-        on_manifest_change: OnManifestChange::Keep,
+        policies: Policies {
+            on_drift: OnDrift::Refuse,
+            on_manifest_change: OnManifestChange::Keep,
+        },
     }
 }
 
 fn file(secret: bool) -> EntryKind {
     EntryKind::File(PlannedFile {
-        content: FileDigest::of(b"sealed"),
-        origin: Origin::Manifest("sealed".into()),
+        content: Some(FileDigest::of(b"sealed")),
+        origin: ContentOrigin::Inline("sealed".into()),
         ownership: OWNERSHIP,
         secret,
         mutable: false,

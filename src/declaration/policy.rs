@@ -1,0 +1,95 @@
+//! The policies that a declaration chooses from, each a word.
+
+use std::str::FromStr;
+
+use crate::escape::escaped;
+use crate::json::nearest;
+
+/// What to do where the disk or the document is not as sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policies {
+    pub(crate) on_drift: OnDrift,
+    pub(crate) on_manifest_change: OnManifestChange,
+}
+
+/// An enum of words.
+pub(crate) trait Word: FromStr<Err = String> + Copy + 'static {
+    /// All words, each with its description.
+    const WORDS: &'static [(&'static str, &'static str)];
+
+    /// The word for this value.
+    fn word(self) -> &'static str;
+}
+
+/// Declares an enum, with the word for each variant.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $( #[doc = $doc:literal] $word:literal => $variant:ident ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name { $( #[doc = $doc] $variant ),* }
+
+        impl Word for $name {
+            const WORDS: &'static [(&'static str, &'static str)] = &[$( ($word, $doc) ),*];
+
+            fn word(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $word, )*
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $( $word => Ok(Self::$variant), )*
+                    other => Err(unknown_word(other, &[$($word),*])),
+                }
+            }
+        }
+    };
+}
+
+fn unknown_word(word: &str, known: &[&str]) -> String {
+    let word_shown = escaped(word);
+    match nearest(word, known) {
+        Some(near) => format!("unknown value \"{word_shown}\"; did you mean \"{near}\"?"),
+        None => format!(
+            "unknown value \"{word_shown}\"; known here: {}",
+            known.join(", ")
+        ),
+    }
+}
+
+words! {
+    /// The policy of a later start for differences between the disk and the seal.
+    OnDrift {
+        /// Refuses the start.
+        "refuse" => Refuse,
+        /// Warns and runs the service.
+        "warn" => Warn,
+        /// Restores the sealed content if the source still has it.
+        "restore" => Restore,
+    }
+}
+
+words! {
+    /// The policy of a later start for a mounted manifest that is not the sealed one.
+    OnManifestChange {
+        /// Warns and runs the sealed configuration.
+        "keep" => Keep,
+        /// Refuses the start.
+        "refuse" => Refuse,
+    }
+}
+
+words! {
+    /// The processes that a signal to sealinit is passed on to.
+    SignalTarget {
+        /// The service's main process.
+        "child" => Child,
+        /// The service's process group.
+        "group" => Group,
+    }
+}

@@ -1,0 +1,360 @@
+//! The values of the native format, each read strictly and described for editors.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::declaration::destination::{self, MAX_NAME, MAX_PATH, TEMPORARY_PREFIX};
+use crate::declaration::{Account, Argument, OnDrift, OnManifestChange, SignalTarget, Word, names};
+use crate::digest::Digest;
+use crate::escape::escaped;
+use crate::json::schema::{Definitions, literal};
+use crate::json::{FromJson, Value};
+use crate::sys::capability::{self, Capability};
+use crate::sys::signal::{self, Signal};
+
+/// The manifest version that this program reads.
+const SUPPORTED_VERSION: u32 = 1;
+
+/// Reads a word, and describes all of them.
+macro_rules! word {
+    ($($name:ident)+) => { $(
+        impl FromJson for $name {
+            fn from_json(value: Value<'_, '_>) -> Option<Self> {
+                value.string()?.parse().map_or_else(|why: String| value.problem(why), Some)
+            }
+
+            fn schema(_: &mut Definitions) -> serde_json::Value {
+                let word = |(word, doc): &(&str, &str)| json!({"const": word, "description": doc.trim()});
+                json!({"oneOf": Self::WORDS.iter().map(word).collect::<Vec<_>>()})
+            }
+
+            fn shown(&self) -> Option<serde_json::Value> {
+                Some(self.word().into())
+            }
+        }
+    )+ };
+}
+
+word!(OnDrift OnManifestChange SignalTarget);
+
+/// The manifest's version: always the one that is supported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version;
+
+impl FromJson for Version {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        match u32::from_json(value)? {
+            SUPPORTED_VERSION => Some(Self),
+            other => value.problem(format!(
+                "version {other} is not known to this sealinit; supported: {SUPPORTED_VERSION}"
+            )),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"const": SUPPORTED_VERSION})
+    }
+}
+
+/// A manifest of which nothing is looked at but whether its version is another one.
+pub(super) struct VersionAlone;
+
+impl FromJson for VersionAlone {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let object = value.object()?;
+        match object.raw("version").map(str::parse::<u32>) {
+            Some(Ok(version)) if version != SUPPORTED_VERSION => {
+                object.member::<Version>("version").map(|_| Self)
+            }
+            _ => Some(Self),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "object"})
+    }
+}
+
+impl FromJson for Account {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        if value.is_number() {
+            return match u32::from_json(value)? {
+                // (uid_t) -1 means "leave as it is" to chown(2) and setresuid(2).
+                u32::MAX => {
+                    value.problem("4294967295 is no id: system calls take it for \"unchanged\"")
+                }
+                id => Some(Self::Id(id)),
+            };
+        }
+        if !value.raw().starts_with('"') {
+            return value.unexpected("a name (a string) or an id (a number)");
+        }
+        let name = value.string()?;
+        if name.is_empty() {
+            return value.problem("the name is empty; write a name, or an id as a number");
+        }
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return value.problem(format!(
+                "\"{name}\" is a string of digits; write {name} without quotes for an id"
+            ));
+        }
+        Some(Self::Name(name))
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"anyOf": [
+            {"description": "a name", "type": "string", "pattern": "[^0-9]"},
+            {"description": "an id", "type": "integer", "minimum": 0, "maximum": 4294967294}
+        ], "examples": ["nginx", 101]})
+    }
+}
+
+/// Permission bits, written as octal digits in a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl FromJson for Mode {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let octal = |text: &str| {
+            let octal = !text.is_empty()
+                && text.len() <= 4
+                && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+            octal.then(|| u32::from_str_radix(text, 8).ok()).flatten()
+        };
+        if value.is_number() {
+            return match octal(value.raw()) {
+                Some(mode) => value.problem(format!(
+                    "a mode is a string of octal digits; write \"{mode:04o}\""
+                )),
+                None => value.problem("a mode is a string of octal digits, such as \"0640\""),
+            };
+        }
+        let text = value.string()?;
+        match octal(&text) {
+            Some(mode) => Some(Self(mode)),
+            None => value.problem(format!(
+                "\"{}\" is no mode; write one to four octal digits, such as \"0640\"",
+                escaped(&text)
+            )),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440", "0750"]})
+    }
+}
+
+/// Where something is installed: absolute, without `.`, `..`, or anything else that could be read in two ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination(pub(crate) PathBuf);
+
+impl FromJson for Destination {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let text = value.string()?;
+        match destination::defect(&text) {
+            None => Some(Self(text.into())),
+            Some(why) => value.problem(format!("\"{}\" {why}", escaped(&text))),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({
+            "type": "string",
+            "pattern": format!("^(/(?!\\.\\.?(/|$)|{})[^/\\u0000]{{1,{MAX_NAME}}})+$", TEMPORARY_PREFIX.replace('.', "\\.")),
+            "maxLength": MAX_PATH,
+            "examples": ["/etc/nginx/nginx.conf"]
+        })
+    }
+}
+
+/// Where something is read from: relative to the manifest's directory, or absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourcePath(pub(crate) String);
+
+impl FromJson for SourcePath {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let text = value.string()?;
+        if text.is_empty() || text.contains('\0') {
+            return value.problem("a source is a path: not empty, without a NUL character");
+        }
+        Some(Self(text))
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "string", "pattern": "^[^\\u0000]+$", "examples": ["nginx.conf", "/run/secrets/key.pem"]})
+    }
+}
+
+/// The directory that the service starts in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkingDir(pub(crate) PathBuf);
+
+impl FromJson for WorkingDir {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let text = value.string()?;
+        if !text.starts_with('/') || text.contains('\0') {
+            return value.problem(format!(
+                "\"{}\" is not an absolute path; begin it with /",
+                escaped(&text)
+            ));
+        }
+        Some(Self(text.into()))
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "string", "pattern": "^/[^\\u0000]*$", "examples": ["/srv"]})
+    }
+}
+
+impl FromJson for Argument {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let text = value.string()?;
+        if text.contains('\0') {
+            return value.problem("a NUL character cannot be passed to a program; remove it");
+        }
+        Some(Self(text))
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "string", "pattern": "^[^\\u0000]*$"})
+    }
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandDocument(pub(crate) Vec<Argument>);
+
+impl FromJson for CommandDocument {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        if value.raw().starts_with('"') {
+            return value.problem(
+                "a command is an array of strings, such as [\"nginx\", \"-g\", \"daemon off;\"]",
+            );
+        }
+        let words: Vec<Argument> = value.array()?;
+        match words.first() {
+            Some(Argument(program)) if !program.is_empty() => Some(Self(words)),
+            _ => value.problem("the command names no program; begin it with one"),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        let word = Argument::schema(definitions);
+        json!({"type": "array", "minItems": 1, "prefixItems": [{"minLength": 1}], "items": word, "examples": [["nginx", "-t"]]})
+    }
+}
+
+/// A SHA-256 in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sha256(pub(crate) Digest);
+
+impl FromJson for Sha256 {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let text = value.string()?;
+        match Digest::from_hex(&text) {
+            Some(digest) => Some(Self(digest)),
+            None => value.problem("expected 64 hexadecimal digits, as sha256sum prints them"),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
+    }
+}
+
+/// An exit status, 0 to 255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExitStatus(pub(crate) u8);
+
+impl FromJson for ExitStatus {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        match value.raw().parse() {
+            Ok(status) if value.is_number() => Some(Self(status)),
+            _ => value.problem("expected an exit status from 0 to 255"),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        literal!({"type": "integer", "minimum": 0, "maximum": 255})
+    }
+}
+
+/// Which signal is passed on as which; `None` is not passed on at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RewriteDocument(pub(crate) BTreeMap<Signal, Option<Signal>>);
+
+impl FromJson for RewriteDocument {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        let words: BTreeMap<String, RewriteTo> = BTreeMap::from_json(value)?;
+        let mut rewrite = BTreeMap::new();
+        let mut sound = true;
+        for (name, RewriteTo(to)) in words {
+            match names::signal(&name) {
+                Err(why) => {
+                    sound = false;
+                    value.report(why);
+                }
+                Ok(from) if rewrite.insert(from, to).is_some() => {
+                    sound = false;
+                    value.report(format!("{from} is rewritten twice; remove one"));
+                }
+                Ok(_) => {}
+            }
+        }
+        sound.then_some(Self(rewrite))
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        let signal = Signal::schema(definitions);
+        let to = RewriteTo::schema(definitions);
+        json!({
+            "type": "object",
+            "propertyNames": signal,
+            "additionalProperties": to,
+            "examples": [{"TERM": "QUIT", "HUP": null}]
+        })
+    }
+}
+
+/// What a signal is rewritten to: a name, or null for nothing.
+struct RewriteTo(Option<Signal>);
+
+impl FromJson for RewriteTo {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        if value.is_null() {
+            Some(Self(None))
+        } else {
+            Signal::from_json(value).map(|signal| Self(Some(signal)))
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        json!({"anyOf": [Signal::schema(definitions), {"type": "null"}]})
+    }
+}
+
+impl FromJson for Signal {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        names::signal(&value.string()?).map_or_else(|why| value.problem(why), Some)
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        let names = signal::NAMES.join("|");
+        json!({"type": "string", "pattern": format!(r"^(SIG)?({names}|RTMIN(\+[0-9]+)?|RTMAX(-[0-9]+)?)$")})
+    }
+}
+
+impl FromJson for Capability {
+    fn from_json(value: Value<'_, '_>) -> Option<Self> {
+        names::capability(&value.string()?).map_or_else(|why| value.problem(why), Some)
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        let names = capability::NAMES
+            .iter()
+            .flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
+        json!({"enum": names.collect::<Vec<_>>()})
+    }
+}
