@@ -22,8 +22,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC,
-    fstatfs,
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
 };
 use nix::sys::utsname::uname;
 use nix::unistd::syncfs;
@@ -32,6 +31,9 @@ use crate::fs::dir::{Dir, retry};
 use crate::fs::error::FsError;
 use crate::fs::metadata::Ownership;
 use crate::fs::progress::Progress;
+
+/// `statfs(2)`; nix does not have it on musl.
+const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
 
 /// Changes up to which each is synced by itself: a sync of a whole file system also waits for what
 /// other processes have written.
