@@ -15,6 +15,9 @@ use crate::fs::source::SourceError;
 use crate::json::Problem;
 use crate::sys::signal::Signal;
 
+/// The remedy for drift. A stopped container's files cannot be repaired by hand.
+pub(crate) const DRIFT_REMEDY: &str = "recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)";
+
 /// A reason for which a start is refused, by exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -31,7 +31,7 @@ Exit codes: the command's own, or 67 if a user or group is unknown, 77 if privil
 
 Example: sealinit init --user www-data -- nginx -g 'daemon off;'")]
 pub(crate) struct InitArgs {
-    /// The receiver of signals: the command's process, or its process group
+    /// The receiver of signals: child (the command's process) or group (its process group)
     #[arg(long, default_value = "child")]
     target: SignalTarget,
     /// Forward a signal as another one (TERM=QUIT), or not at all (HUP=)

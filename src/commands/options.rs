@@ -177,11 +177,11 @@ enum LogFormatName {
 enum LogLevelName {
     /// Everything that stopped a start
     Error,
-    /// And what an operator should look at
+    /// Also what an operator should look at
     Warn,
-    /// And the summary of each start
+    /// Also the summary of each start
     Info,
-    /// And each step
+    /// Also each step
     Debug,
 }
 

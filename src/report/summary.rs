@@ -11,7 +11,7 @@ use crate::accounts::Accounts;
 use crate::digest::Digest;
 use crate::digest::pin::PinStatus;
 use crate::drift::Drift;
-use crate::error::Error;
+use crate::error::{DRIFT_REMEDY, Error};
 use crate::escape::escaped;
 use crate::ids::IdNames;
 use crate::plan::Protection;
@@ -88,11 +88,11 @@ impl Summary {
         }
         let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
         let message = if drifted {
-            "refused: the disk differs from the seal; recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)"
+            format!("refused: the disk differs from the seal; {DRIFT_REMEDY}")
         } else {
-            "refused: the service was not started"
+            "refused: the service was not started".into()
         };
-        self.event(Level::ERROR, StartState::Refused, message);
+        self.event(Level::ERROR, StartState::Refused, &message);
     }
 
     fn event(&self, level: Level, state: StartState, message: &str) {

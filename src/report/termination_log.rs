@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc;
 
-use crate::error::Error;
+use crate::error::{DRIFT_REMEDY, Error};
 
 const PATH: &str = "/dev/termination-log";
 
@@ -38,6 +38,9 @@ fn message(errors: &[Error]) -> String {
     for error in errors {
         // Writing to a string does not fail.
         let _ = writeln!(message, "{error}");
+    }
+    if errors.iter().any(|error| matches!(error, Error::Drift(_))) {
+        let _ = writeln!(message, "{DRIFT_REMEDY}");
     }
     message.truncate(message.floor_char_boundary(MAX_BYTES));
     message

@@ -375,7 +375,8 @@ fn a_refusal_is_told_to_kubernetes() {
     let _ = sandbox.start().refused(80, CONF);
     assert_eq!(
         sandbox.read(TERMINATION_LOG),
-        "/etc/app/app.conf: mode: expected 0440, found 0444\n"
+        "/etc/app/app.conf: mode: expected 0440, found 0444\n\
+         recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)\n"
     );
 
     sandbox.file(SEAL, "torn");
