@@ -1,0 +1,214 @@
+//! The refusals that `plan` announces: the start then fails in the same words.
+
+use serde_json::{Value, json};
+
+use super::{foretold, foretold_by, prepared};
+use crate::harness::{APP, CONF, JOURNAL, Launch, hash, sandbox_test};
+
+/// That a start is foretold to be refused, and for what; then that it is, in the same words, with nothing changed.
+#[track_caller]
+fn refused_as_foretold(
+    launch: Launch<'_>,
+    arguments: &[&str],
+    code: i32,
+    obstacles: &[&str],
+) -> Value {
+    let found = foretold_by(launch.clone(), arguments);
+    assert_eq!(
+        (&found["start"], &found["obstacles"]),
+        (&json!("refuse"), &json!(obstacles)),
+        "{found}"
+    );
+    // `refused` asserts that the service did not run and that nothing was changed.
+    let refused = launch.args(arguments).start();
+    let refused = refused.refused(code, obstacles[0].split(": ").next().unwrap());
+    assert_eq!(
+        refused.errors().into_iter().map(words).collect::<Vec<_>>(),
+        obstacles,
+        "{refused:?}"
+    );
+    found
+}
+
+/// An error of the log as `plan` says it: drift has its fields there.
+fn words(error: &str) -> String {
+    let Some(fields) = error.strip_prefix("drift path=") else {
+        return error.into();
+    };
+    let (path, fields) = fields.split_once(" attribute=").unwrap();
+    let (attribute, fields) = fields.split_once(" expected=").unwrap();
+    let (expected, found) = fields.split_once(" found=").unwrap();
+    let bare = |value: &str| value.trim_matches('"').to_owned();
+    format!(
+        "{path}: {attribute}: expected {}, found {}",
+        bare(expected),
+        bare(found)
+    )
+}
+
+sandbox_test!(what_would_refuse_a_start_is_an_obstacle, |sandbox| {
+    sandbox
+        .one_file(&["no-such-program"])
+        .directory("/etc/app", 0o777);
+    let both = [
+        "cannot install /etc/app/app.conf: /etc/app is owned by uid 0 with mode 0777, so not only root could replace what is below it; \
+         chown it to root and take away write permission of group and others, or declare it in \"directories\"",
+        "cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command",
+    ];
+    refused_as_foretold(sandbox.launch(), &[], 73, &both);
+    // Of a configuration that is not the pinned one, nothing else matters.
+    let (other, digest) = (format!("sha256:{}", "0".repeat(64)), sandbox.digest());
+    let pin = format!(
+        "the configuration is not the pinned one: expected {other}, found {digest}; correct --pin or the configuration"
+    );
+    let found = refused_as_foretold(sandbox.launch(), &["--pin", &other], 82, &[&pin]);
+    assert_eq!(found["pin"], "mismatch");
+});
+
+// `warn` puts up with drift, and not with others who could have replaced what is sealed.
+sandbox_test!(
+    a_directory_that_others_could_replace_is_foretold_to_refuse_under_warn,
+    |sandbox| {
+        prepared(&sandbox, "warn");
+        let _ = sandbox.start().success();
+        sandbox.mode("/etc/app", 0o777);
+        let parent = "/etc/app: parent: expected owned by 0 and writable for its owner alone, found owned by 0 with mode 0777";
+        let found = refused_as_foretold(sandbox.launch(), &[], 80, &[parent]);
+        assert_eq!(
+            found["entries"][0]["differences"][0]["attribute"], "parent",
+            "{found}"
+        );
+        // Drift of another kind is run with, and the lock is what the summary will say.
+        sandbox.mode("/etc/app", 0o755).mode(CONF, 0o444);
+        let found = foretold(&sandbox, &[]);
+        assert_eq!(
+            (&found["start"], &found["lock"], &found["obstacles"]),
+            (&json!("warn"), &json!("partial"), &json!([]))
+        );
+        assert_eq!(sandbox.start().success().summarised("lock"), "partial");
+        let pin = sandbox.digest();
+        let mode = "/etc/app/app.conf: mode: expected 0440, found 0444";
+        refused_as_foretold(sandbox.launch(), &["--pin", &pin], 80, &[mode]);
+    }
+);
+
+sandbox_test!(
+    what_could_not_be_put_back_is_foretold_to_refuse_under_restore,
+    |sandbox| {
+        prepared(&sandbox, "restore");
+        let _ = sandbox.start().success();
+        let (sealed, size) = (hash("a\nb\nc\n"), 6);
+        sandbox
+            .file(CONF, "tampered\n")
+            .source("app.conf", "newer\n");
+        let content = format!(
+            "/etc/app/app.conf: content: expected sha256:{sealed} ({size} bytes), found 9 bytes"
+        );
+        let gone = "cannot restore /etc/app/app.conf: its source /etc/sealinit/app.conf no longer has the sealed content; \
+                recreate the container to apply a new configuration";
+        refused_as_foretold(sandbox.launch(), &[], 80, &[gone, &content]);
+        sandbox.source("app.conf", "a\nb\nc\n");
+        assert_eq!(foretold(&sandbox, &[])["start"], "restore");
+        assert_eq!(sandbox.start().success().state(), "restored");
+
+        sandbox.directory("/etc/app/never", 0o755);
+        let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there now, and a mount is not replaced or removed; \
+                   start without it, or recreate the container";
+        let there = "/etc/app/never: type: expected nothing, found directory";
+        refused_as_foretold(
+            sandbox.launch().tmpfs("/etc/app/never", "mode=0755"),
+            &[],
+            80,
+            &[mounted, there],
+        );
+    }
+);
+
+sandbox_test!(
+    another_command_after_the_dashes_is_foretold_to_refuse,
+    |original| {
+        for on_drift in ["refuse", "restore"] {
+            let sandbox = original.another();
+            prepared(&sandbox, on_drift);
+            let _ = sandbox
+                .launch()
+                .args(["--", "echo", "given"])
+                .start()
+                .success();
+            let other = "--: command: expected echo given, found echo other";
+            refused_as_foretold(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
+            // Beside the service nobody repeats what the container was started with.
+            let found = foretold(&sandbox, &[]);
+            assert_eq!(found["start"], "verify");
+            assert_eq!(
+                found["notes"],
+                json!([
+                    "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
+                ])
+            );
+            let with = foretold(&sandbox, &["--", "echo", "given"]);
+            assert_eq!(
+                (&with["start"], &with["notes"]),
+                (&json!("verify"), &json!([]))
+            );
+        }
+    }
+);
+
+// Without root, what was closed since cannot even be looked at.
+sandbox_test!(
+    what_cannot_be_looked_at_is_foretold_to_refuse_under_warn,
+    |sandbox| {
+        sandbox.manifest(&json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["true"]},
+        "files": [{"content": "a\n", "dest": "/srv/a/conf"}, {"content": "b\n", "dest": "/srv/b"}],
+        "on_drift": "warn",
+    }));
+        for directory in ["/srv", "/srv/a", "/var/lib/sealinit"] {
+            sandbox
+                .directory(directory, 0o755)
+                .owner(directory, APP, APP);
+        }
+        let launch = || sandbox.launch().user(APP, APP);
+        let _ = launch().start().success();
+        sandbox.owner("/srv/a", 0, 0).mode("/srv/a", 0o700);
+        let closed = "cannot open /srv/a/conf: Permission denied (os error 13); check owner and mode, or the capabilities that were dropped";
+        let found = refused_as_foretold(
+            launch(),
+            &[],
+            74,
+            &[&format!("cannot verify /srv/a/conf: {closed}")],
+        );
+        assert_eq!(
+            (&found["entries"][0]["action"], &found["notes"]),
+            (&json!("unknown"), &json!([]))
+        );
+        sandbox.mode("/srv/b", 0o444);
+        let mode = "/srv/b: mode: expected 0440, found 0444";
+        let unseen = format!("/srv/a/conf: unseen: expected to be looked at, found {closed}");
+        refused_as_foretold(launch(), &[], 80, &[mode, &unseen]);
+    }
+);
+
+sandbox_test!(an_interrupted_start_is_resumed_or_refused, |sandbox| {
+    sandbox.one_file(&["true"]);
+    sandbox.file(
+        JOURNAL,
+        format!(r#"{{"version":1,"digest":"{}"}}"#, sandbox.digest()),
+    );
+    assert_eq!(foretold(&sandbox, &[])["start"], "resume");
+    sandbox.source("app.conf", "another");
+    let foretold = foretold(&sandbox, &[]);
+    assert_eq!(foretold["start"], "refuse");
+    assert!(
+        foretold["obstacles"][0]
+            .as_str()
+            .unwrap()
+            .contains("was interrupted here"),
+        "{foretold}"
+    );
+    let _ = sandbox
+        .start()
+        .refused(83, foretold["obstacles"][0].as_str().unwrap());
+});

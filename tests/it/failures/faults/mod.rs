@@ -1,0 +1,426 @@
+//! Failed at every system call, with every error that its manual page names.
+//!
+//! Equal calls are one *site*: the same name with the same files and flags. Of each site the first and
+//! the last call fails with every error, and the middle one with one of them. That reaches one directory
+//! in preflight, verification and installation and leaves out the tenth look at it: all calls times all
+//! errors take five times as long and reach no other line of the code. The outcomes are a table for each
+//! kind of start, `target/*/tmp/faults-*.txt`.
+
+mod sites;
+mod table;
+
+use sites::{Fault, faults, words_of};
+use table::Table;
+
+use std::sync::Mutex;
+
+use super::{comparable, image, tamper};
+use crate::harness::{
+    Outcome, SEAL, Sandbox, Start, Tree, calls_of, name_of, sandbox_test, writes,
+};
+
+/// What an undisturbed start does.
+struct Golden<'a> {
+    calls: &'a [String],
+    after: Tree,
+    /// The first call that changes the disk.
+    first_write: usize,
+    /// The call that puts the seal in its place.
+    commit: usize,
+}
+
+impl<'a> Golden<'a> {
+    fn new(calls: &'a [String], after: Tree) -> Self {
+        // Not what ends a log or gives away a pipe: it has to be on the disk.
+        let on_disk =
+            |call: &String| writes(call) && !call.contains("<pipe:") && call.contains('<');
+        let first_write = calls
+            .iter()
+            .position(|call| on_disk(call) && name_of(call) != "fsync")
+            .unwrap_or(calls.len());
+        let is_commit = |call: &String| name_of(call) == "renameat" && call.contains("\"seal\"");
+        let commit = calls.iter().position(is_commit).unwrap_or(calls.len());
+        Self {
+            calls,
+            after,
+            first_write,
+            commit,
+        }
+    }
+}
+
+/// The last thing of all that can fail: the summary has been written by then, and says what the configuration is. There is no second.
+fn not_executed(start: Start) -> Outcome {
+    let outcome = start.code(126);
+    assert_eq!(outcome.stdout, "", "the service ran\n{outcome:?}");
+    let summaries = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.contains(" state="))
+        .count();
+    assert_eq!(
+        summaries, 1,
+        "every start has exactly one summary line\n{outcome:?}"
+    );
+    outcome
+}
+
+/// A start with one failing call, and then the next one. Gives the outcome in a word.
+fn outcome(sandbox: &Sandbox, fault: &Fault<'_>, golden: &Golden<'_>) -> String {
+    let at = fault.describe();
+    let start = fault.start(sandbox);
+    let code = start.one_of(&[0, 66, 67, 73, 74, 77, 78, 80, 126, 127]);
+    let word = if code == 0 {
+        // A log that cannot be written is no reason not to run, and then there is no summary to look at.
+        let is_log = fault.call.starts_with("write(2<");
+        let ran = if is_log {
+            start.code(0)
+        } else {
+            start.success()
+        };
+        assert_eq!(ran.stdout, "ran\n", "{at}");
+        // Success is success: the service has what it would have had.
+        golden.after.assert_equals(&comparable(
+            sandbox.tree().without(&["/var/lib/sealinit/journal"]),
+        ));
+        "ran".to_owned()
+    } else {
+        let failed = match name_of(fault.call) {
+            "execve" => not_executed(start),
+            _ if fault.at < golden.first_write => start.refused(code, ""),
+            _ => start.failed(code, ""),
+        };
+        assert_eq!(
+            failed.errors().len(),
+            1,
+            "one failure, one line: {at}\n{failed:?}"
+        );
+        let error = failed.errors()[0];
+        assert!(
+            error.contains("cannot ") || code == 126,
+            "the line names no act: {at}\n{failed:?}"
+        );
+        assert!(
+            words_of(fault.errno)
+                .split('|')
+                .any(|words| error.contains(words)),
+            "the line does not say why: {at}\n{failed:?}"
+        );
+        if let Some(path) = fault.path() {
+            // Which of its directories could not be listed, the walker of the sources does not tell.
+            let listed =
+                name_of(fault.call) == "getdents64" && path.starts_with("/etc/sealinit/tree");
+            let named = error.contains(&path) || listed && error.contains("/etc/sealinit/tree");
+            assert!(named, "the line does not name {path}: {at}\n{failed:?}");
+        }
+        code.to_string()
+    };
+    assert!(
+        fault.errno != "EINTR" || code == 0,
+        "an interrupted call is to be made again: {at}\n{word}"
+    );
+    let sealed = sandbox.exists(SEAL);
+    // Until it is renamed there is none, and once it is, what it seals is there.
+    assert!(
+        code == 0 || fault.at > golden.commit || !sealed,
+        "there is a seal: {at}"
+    );
+
+    let next = sandbox.start().success();
+    assert_eq!(next.stdout, "ran\n", "{at}");
+    let states = if sealed {
+        &["verified"][..]
+    } else {
+        &["sealed", "resumed"]
+    };
+    assert!(states.contains(&next.state().as_str()), "{at}\n{next:?}");
+    golden.after.assert_equals(&comparable(sandbox.tree()));
+    word
+}
+
+// Promise 3: an I/O error or a full disk at any instant of the first start leaves no seal, and the next start repairs everything.
+sandbox_test!(
+    promise_3_each_call_of_a_first_start_can_fail,
+    strace,
+    |original| {
+        image(&original);
+        let calls = calls_of(&original);
+        let golden = Golden::new(&calls, comparable(original.tree()));
+        let faults = faults(golden.calls);
+        assert!(
+            faults.len() > 500,
+            "only {} failures of a first start",
+            faults.len()
+        );
+        let table = Table::default();
+        table.fill("first-start", &faults, |fault| {
+            let sandbox = original.another();
+            image(&sandbox);
+            (
+                name_of(fault.call).into(),
+                fault.errno.into(),
+                outcome(&sandbox, fault, &golden),
+            )
+        });
+
+        let words = |call, error| {
+            table
+                .outcomes(call, error)
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (call, error, expected) in [
+            ("write", "ENOSPC", "73 74 ran"), // ran: the log
+            ("fsync", "EIO", "73 74 ran"),    // ran: the journal's directory, after the seal
+            ("renameat", "EXDEV", "73 74"),
+            ("mkdirat", "EROFS", "73 74"),
+            ("fchmod", "EPERM", "73 74"),
+            ("setresuid", "EPERM", "77"),
+            ("setgroups", "EPERM", "77 ran"), // ran: to look with the eyes of the service, before anything is done
+            ("capset", "EPERM", "77"),
+            ("execve", "EIO", "126"),
+            ("close_range", "ENOSYS", "ran"),
+            ("read", "EINTR", "ran"),
+        ] {
+            assert_eq!(words(call, error), expected, "{error} from {call}");
+        }
+    }
+);
+
+// Where a new call is missing, an old one does: seccomp profiles answer EPERM, kernels and sandboxes ENOSYS or EINVAL.
+sandbox_test!(
+    a_call_that_a_profile_or_sandbox_lacks_is_done_without,
+    strace,
+    |original| {
+        image(&original);
+        let calls = calls_of(&original);
+        let after = comparable(original.tree());
+        // PR_CAP_AMBIENT is from Linux 4.3, and gVisor had none for long: what does not exist needs not to be emptied.
+        let ambient = calls
+            .iter()
+            .filter(|call| name_of(call) == "prctl")
+            .position(|call| call.contains("CLEAR_ALL"));
+        let ambient = format!(
+            "prctl:error=EINVAL:when={}",
+            ambient.expect("the ambient set is cleared") + 1
+        );
+        let every = |name: &str, errno: &str| format!("{name}:error={errno}");
+        let mut lacking = vec![ambient];
+        for name in [
+            "close_range",
+            "fstatfs",
+            "prlimit64",
+            "rseq",
+            "set_robust_list",
+            "statx",
+        ] {
+            lacking.extend([every(name, "ENOSYS"), every(name, "EPERM")]);
+        }
+        lacking.push(every("faccessat2", "ENOSYS"));
+        let table = Table::default();
+        table.fill("lacking", &lacking, |lacking| {
+            let sandbox = original.another();
+            image(&sandbox);
+            let name = lacking.split(':').next().unwrap();
+            let effect = lacking.split_once(':').unwrap().1;
+            let ran = sandbox.launch().inject(name, effect).start().success();
+            assert_eq!(
+                (ran.stdout.as_str(), ran.summarised("lock").as_str()),
+                ("ran\n", "full"),
+                "{lacking}"
+            );
+            after.assert_equals(&comparable(sandbox.tree()));
+            assert_eq!(sandbox.start().success().state(), "verified", "{lacking}");
+            (
+                name.into(),
+                lacking.split(['=', ':']).nth(2).unwrap().into(),
+                "ran".into(),
+            )
+        });
+    }
+);
+
+// A write that says it has written ten bytes and has written none: every one, of content, journal and seal. What is not on the
+// disk is not vouched for.
+sandbox_test!(
+    promise_1_a_write_that_lies_short_is_never_sealed,
+    strace,
+    |original| {
+        image(&original);
+        let calls = calls_of(&original);
+        let after = comparable(original.tree());
+        let made: Vec<(usize, &String)> = (1..)
+            .zip(calls.iter().filter(|call| name_of(call) == "write"))
+            .collect();
+        assert!(made.len() > 6, "{made:?}");
+        let table = Table::default();
+        table.fill("lying-writes", &made, |(nth, call)| {
+            let sandbox = original.another();
+            image(&sandbox);
+            let length: usize = call.rsplit(' ').next().unwrap().parse().unwrap();
+            let lying = sandbox.launch().lying_at("write", length.min(10), *nth);
+            let start = lying.start();
+            let code = start.exit_code();
+            if code == 0 {
+                // Its own log only.
+                assert_eq!(start.code(0).stdout, "ran\n", "{call}");
+            } else {
+                assert!([73, 74].contains(&code), "exit code {code}: {call}");
+                let failed = start.failed(code, "");
+                assert_eq!(failed.errors().len(), 1, "{call}\n{failed:?}");
+                assert!(
+                    !sandbox.exists(SEAL),
+                    "what was not written is sealed: {call}"
+                );
+            }
+            let next = sandbox.start().success();
+            let states = if code == 0 {
+                &["verified"][..]
+            } else {
+                &["sealed", "resumed"]
+            };
+            assert!(states.contains(&next.state().as_str()), "{call}\n{next:?}");
+            after.assert_equals(&comparable(sandbox.tree()));
+            let what = call.split(['<', '>']).nth(1).unwrap();
+            let what = if what.starts_with("pipe") {
+                "log"
+            } else {
+                what
+            };
+            (
+                format!("write {what}"),
+                "lies".into(),
+                if code == 0 {
+                    "ran".into()
+                } else {
+                    code.to_string()
+                },
+            )
+        });
+    }
+);
+
+// A later start changes nothing, whatever fails: what could not be looked at is neither verified nor drift.
+sandbox_test!(each_call_of_a_later_start_can_fail, strace, |sandbox| {
+    image(&sandbox);
+    let _ = sandbox.start().success();
+    let calls = calls_of(&sandbox);
+    // Every start is of the same disk, since none may change it.
+    let faults = faults(&calls);
+    let table = Table::default();
+    let fresh = || {
+        let disk = sandbox.another();
+        image(&disk);
+        let _ = disk.start().success();
+        disk
+    };
+    let disks: Mutex<Vec<Sandbox>> = Mutex::default();
+    table.fill("later-start", &faults, |fault| {
+        let disk = disks.lock().unwrap().pop();
+        let disk = disk.unwrap_or_else(fresh);
+        let at = fault.describe();
+        let start = fault.start(&disk);
+        start.untouched();
+        let code = start.exit_code();
+        let outcome = match code {
+            0 if fault.call.starts_with("write(2<") => start.code(0),
+            0 => start.success(),
+            126 => not_executed(start),
+            // 73 where not even the root directory can be opened.
+            73 | 74 | 77 => start.failed(code, ""),
+            _ => panic!("{at}\n{:?}", start.code(0)),
+        };
+        disks.lock().unwrap().push(disk);
+        if code == 0 {
+            assert_eq!(outcome.stdout, "ran\n", "{at}");
+        } else {
+            assert_eq!(outcome.errors().len(), 1, "{at}\n{outcome:?}");
+            let said = words_of(fault.errno)
+                .split('|')
+                .any(|words| outcome.errors()[0].contains(words));
+            assert!(said, "the line does not say why: {at}\n{outcome:?}");
+        }
+        assert!(
+            fault.errno != "EINTR" || code == 0,
+            "an interrupted call is to be made again: {at}\n{outcome:?}"
+        );
+        (
+            name_of(fault.call).into(),
+            fault.errno.into(),
+            if code == 0 {
+                "ran".into()
+            } else {
+                code.to_string()
+            },
+        )
+    });
+    for disk in disks.into_inner().unwrap() {
+        assert_eq!(disk.start().success().state(), "verified");
+    }
+});
+
+// A restore that fails has not run the service, and the next start completes it.
+sandbox_test!(
+    each_call_of_a_restoring_start_can_fail,
+    strace,
+    |original| {
+        image(&original);
+        let _ = original.start().success();
+        let after = comparable(original.tree());
+        tamper(&original);
+        let calls = calls_of(&original);
+        after.assert_equals(&comparable(original.tree()));
+        let mut faults = faults(&calls);
+        // Where it only looks, it is a later start; here the first call of each site that writes, and all of what it reads back.
+        faults.retain(|fault| {
+            writes(fault.call)
+                || ["EIO", "EINTR"].contains(&fault.errno) && name_of(fault.call) == "read"
+        });
+        let table = Table::default();
+        table.fill("restore", &faults, |fault| {
+            let sandbox = original.another();
+            image(&sandbox);
+            let _ = sandbox.start().success();
+            tamper(&sandbox);
+            let at = fault.describe();
+            let start = fault.start(&sandbox);
+            let code = start.exit_code();
+            if code == 0 {
+                let ran = if fault.call.starts_with("write(2<") {
+                    start.code(0)
+                } else {
+                    start.success()
+                };
+                assert_eq!(ran.stdout, "ran\n", "{at}");
+                after.assert_equals(&comparable(sandbox.tree()));
+            } else {
+                assert!(
+                    [66, 73, 74, 77, 80].contains(&code),
+                    "exit code {code}: {at}"
+                );
+                let failed = start.failed(code, "");
+                assert!(!failed.errors().is_empty(), "{at}\n{failed:?}");
+            }
+            assert!(
+                fault.errno != "EINTR" || code == 0,
+                "an interrupted call is to be made again: {at}"
+            );
+            let next = sandbox.start().success();
+            assert!(
+                ["restored", "verified"].contains(&next.state().as_str()),
+                "{at}\n{next:?}"
+            );
+            after.assert_equals(&comparable(sandbox.tree()));
+            (
+                name_of(fault.call).into(),
+                fault.errno.into(),
+                if code == 0 {
+                    "ran".into()
+                } else {
+                    code.to_string()
+                },
+            )
+        });
+    }
+);

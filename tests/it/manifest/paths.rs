@@ -1,0 +1,165 @@
+//! Destinations: absolute, written in one way, declared once, and not sealinit's own.
+
+use serde_json::json;
+
+use super::{directory, file, problems};
+use crate::harness::{SEAL, sandbox_test};
+
+sandbox_test!(
+    paths_that_are_relative_or_can_be_read_in_two_ways,
+    |sandbox| {
+        for (path, why) in [
+            ("", "is not absolute; begin it with /"),
+            ("etc/app.conf", "is not absolute; begin it with /"),
+            ("./app.conf", "is not absolute; begin it with /"),
+            ("/", "is the root directory; name something in it"),
+            (
+                "/etc/./app.conf",
+                "contains \".\"; write the path without it",
+            ),
+            (
+                "/etc/../app.conf",
+                "contains \"..\"; write the path without it",
+            ),
+            ("/etc/app/..", "contains \"..\"; write the path without it"),
+            (
+                "/etc//app.conf",
+                "has an empty component; write each / once and none at the end",
+            ),
+            (
+                "/etc/app/",
+                "has an empty component; write each / once and none at the end",
+            ),
+            (
+                "/etc/.sealinit.0123456789abcdef",
+                "uses the prefix .sealinit. of sealinit's temporary files; choose another name",
+            ),
+        ] {
+            let message = format!("\"{path}\" {why}");
+            problems(
+                &sandbox,
+                &file(&format!(r#""content": "", "dest": ▸"{path}""#)),
+                &[&format!("$.files[0].dest: {message}")],
+            );
+            problems(
+                &sandbox,
+                &directory(&format!(r#""path": ▸"{path}""#)),
+                &[&format!("$.directories[0].path: {message}")],
+            );
+            problems(
+                &sandbox,
+                &format!(
+                    r#"{{"version": 1, "service": {{"user": "app"}}, "absent": [▸"{path}"]}}"#
+                ),
+                &[&format!("$.absent[0]: {message}")],
+            );
+        }
+    }
+);
+
+sandbox_test!(paths_that_no_system_call_would_take, |sandbox| {
+    problems(
+        &sandbox,
+        &file(r#""content": "", "dest": ▸"/a\u0000b""#),
+        &["$.files[0].dest: \"/a\\0b\" holds a NUL character; remove it"],
+    );
+    let long = format!("/{}", "n".repeat(256));
+    problems(
+        &sandbox,
+        &file(&format!(r#""content": "", "dest": ▸"{long}""#)),
+        &[&format!(
+            "$.files[0].dest: \"{long}\" has a name longer than 255 bytes; shorten it"
+        )],
+    );
+    let deep = "/d".repeat(2048);
+    problems(
+        &sandbox,
+        &file(&format!(r#""content": "", "dest": ▸"{deep}""#)),
+        &[&format!(
+            "$.files[0].dest: \"{deep}\" is longer than 4095 bytes; shorten it"
+        )],
+    );
+});
+
+sandbox_test!(duplicate_destinations, |sandbox| {
+    problems(
+        &sandbox,
+        r#"{"version": 1, "service": {"user": "app"},
+  "files": [{"content": "", "dest": "/a"}, {"content": "", "dest": ▸"/a"}],
+  "directories": [{"path": "/d"}, {"path": ▸"/a"}],
+  "absent": [▸"/d"]}"#,
+        &[
+            "$.files[1].dest: /a is declared already at $.files[0].dest; keep one",
+            "$.directories[1].path: /a is declared already at $.files[1].dest; keep one",
+            "$.absent[0]: /d is declared already at $.directories[0].path; keep one",
+        ],
+    );
+});
+
+sandbox_test!(destinations_below_what_is_no_directory, |sandbox| {
+    problems(
+        &sandbox,
+        r#"{"version": 1, "service": {"user": "app"},
+  "files": [{"content": "", "dest": "/a"}, {"content": "", "dest": ▸"/a/b/c"}, {"content": "", "dest": ▸"/gone/x"}],
+  "directories": [{"path": ▸"/a/d"}, {"path": "/dir"}],
+  "absent": ["/gone", ▸"/gone/y", "/dir/gone", "/ab"]}"#,
+        &[
+            "$.files[1].dest: /a/b/c is below /a, which $.files[0].dest says is no directory; remove one",
+            "$.files[2].dest: /gone/x is below /gone, which $.absent[0] says is no directory; remove one",
+            "$.directories[0].path: /a/d is below /a, which $.files[0].dest says is no directory; remove one",
+            "$.absent[1]: /gone/y is below /gone, which $.absent[0] says is no directory; remove one",
+        ],
+    );
+});
+
+sandbox_test!(
+    a_destination_that_is_declared_and_found_in_a_source_directory,
+    |sandbox| {
+        sandbox.source("tree/a", "tree's").manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "files": [{"content": "file's", "dest": "/etc/app/a"}],
+            "directories": [{"path": "/etc/app", "source": "tree"}],
+        }));
+        sandbox.start().refused(78, "/etc/app/a");
+    }
+);
+
+// What sealinit itself reads and writes is not for a manifest to replace.
+sandbox_test!(destinations_that_are_sealinits_own, |sandbox| {
+    for own in [SEAL, "/var/lib/sealinit", "/var/lib/sealinit/other"] {
+        sandbox.manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "files": [{"content": "", "dest": own}],
+        }));
+        sandbox.start().refused(78, own);
+        sandbox.manifest(&json!({
+            "version": 1,
+            "service": {"user": "app", "command": ["true"]},
+            "absent": [own],
+        }));
+        sandbox.start().refused(78, own);
+    }
+    sandbox.manifest(&json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["true"]},
+        "directories": [{"path": "/var/lib/sealinit"}],
+    }));
+    sandbox.start().refused(78, "/var/lib/sealinit");
+    // What is removed must not be above it.
+    sandbox.source("tree/a", "");
+    for (key, value) in [
+        (
+            "directories",
+            json!([{"path": "/var/lib", "source": "tree", "exact": true}]),
+        ),
+        ("absent", json!(["/var/lib"])),
+        ("absent", json!(["/var"])),
+    ] {
+        let mut manifest = json!({"version": 1, "service": {"user": "app", "command": ["true"]}});
+        manifest[key] = value;
+        sandbox.manifest(&manifest);
+        sandbox.start().refused(78, "/var/lib/sealinit");
+    }
+});

@@ -1,0 +1,102 @@
+//! Drift: every kind under every policy.
+
+mod kinds;
+mod policies;
+mod report;
+
+use serde_json::{Value, json};
+
+use crate::harness::{CONF, CONTENT, Outcome, Sandbox, hash};
+
+/// Seals a configuration with an entry of every kind, whose service prints `ran`.
+fn configured(sandbox: &Sandbox, on_drift: &str) {
+    sandbox
+        .manifest(&manifest(on_drift))
+        .source("app.conf", CONTENT)
+        .source("key.pem", "key\n")
+        .source("tree/a", "a\n")
+        .source("tree/sub/b", "b\n");
+    assert_eq!(sandbox.start().success().state(), "sealed");
+}
+
+fn manifest(on_drift: &str) -> Value {
+    json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["echo", "ran"]},
+        "files": [
+            {"source": "app.conf", "dest": CONF},
+            {"source": "key.pem", "dest": "/etc/app/key.pem", "secret": true, "mode": "0400"},
+            {"source": "optional.conf", "dest": "/etc/app/optional.conf", "optional": true},
+        ],
+        "directories": [
+            {"path": "/etc/app/tree", "source": "tree", "exact": true},
+            {"path": "/srv/data"},
+        ],
+        "absent": ["/etc/app/default.conf"],
+        "on_drift": on_drift,
+    })
+}
+
+/// What a drift is called in the log: the path, the attribute, what the seal says and what is there.
+struct Expected {
+    path: &'static str,
+    attribute: &'static str,
+    sealed: String,
+    found: String,
+}
+
+fn expected(path: &'static str, attribute: &'static str, sealed: &str, found: &str) -> Expected {
+    Expected {
+        path,
+        attribute,
+        sealed: sealed.into(),
+        found: found.into(),
+    }
+}
+
+impl Expected {
+    /// As in a text log, where a value is quoted if it has more than one word.
+    fn line(&self) -> String {
+        let quoted = |value: &str| {
+            if value.contains(' ') {
+                format!("\"{value}\"")
+            } else {
+                value.to_owned()
+            }
+        };
+        let Self {
+            path,
+            attribute,
+            sealed,
+            found,
+        } = self;
+        format!(
+            "drift path={path} attribute={attribute} expected={} found={}",
+            quoted(sealed),
+            quoted(found)
+        )
+    }
+
+    #[track_caller]
+    fn in_lines(&self, lines: &[&str], outcome: &Outcome) {
+        let line = self.line();
+        assert!(
+            lines.iter().any(|candidate| candidate.contains(&line)),
+            "no line says {line:?}\n{outcome:?}"
+        );
+    }
+}
+
+/// A content that is longer or shorter than the sealed one; the log tells the lengths.
+fn resized(path: &'static str, sealed: &str, found: &str) -> Expected {
+    let hash = hash(sealed);
+    expected(
+        path,
+        "content",
+        &format!("sha256:{hash} ({} bytes)", sealed.len()),
+        &format!("{} bytes", found.len()),
+    )
+}
+
+/// A change to the sealed disk.
+type Tamper = fn(&Sandbox);

@@ -1,0 +1,255 @@
+//! Later starts: an unchanged disk, a changed or missing manifest, another command.
+
+use serde_json::{Value, json};
+
+use super::sealed;
+use crate::harness::{CONF, CONTENT, MANIFEST, Outcome, Sandbox, one_file, sandbox_test};
+
+sandbox_test!(
+    an_unchanged_disk_is_verified_and_nothing_is_written,
+    |sandbox| {
+        sandbox.one_file(&["cat", CONF]);
+        let first = sandbox.start().success();
+        for _ in 0..3 {
+            let start = sandbox.start();
+            start.untouched();
+            let later = start.success();
+            assert_eq!(
+                (later.state().as_str(), later.stdout.as_str()),
+                ("verified", CONTENT)
+            );
+            for key in ["digest", "pin", "lock", "entries"] {
+                assert_eq!(later.summarised(key), first.summarised(key), "{key}");
+            }
+            later.without_warnings();
+        }
+    }
+);
+
+sandbox_test!(
+    the_sealed_configuration_runs_when_the_mount_is_gone,
+    |sandbox| {
+        let mut manifest = one_file(&["sh", "-c", "cat /etc/app/app.conf; echo $TZ; umask; pwd"]);
+        manifest["service"]["env"] = json!({"TZ": "UTC"});
+        manifest["service"]["umask"] = json!("0027");
+        manifest["service"]["working_dir"] = json!("/tmp");
+        sandbox.one_file(&[]).manifest(&manifest);
+        let first = sandbox.start().success();
+        sandbox.remove("/etc/sealinit");
+        let later = sandbox.start().success();
+        assert_eq!(later.state(), "verified");
+        assert_eq!(
+            (later.stdout.as_str(), first.stdout.as_str()),
+            ("debug = false\nUTC\n0027\n/tmp\n", later.stdout.as_str())
+        );
+        assert_eq!(later.summarised("digest"), first.summarised("digest"));
+    }
+);
+
+// The names were resolved once; an account that is renumbered must not make another one the service.
+sandbox_test!(
+    the_sealed_ids_are_used_when_the_accounts_change,
+    |sandbox| {
+        let mut manifest = one_file(&["sh", "-c", "id -u; id -g; id -G; echo $HOME"]);
+        manifest["service"]["supplementary_groups"] = json!(["certs"]);
+        sandbox.one_file(&[]).manifest(&manifest);
+        let first = sandbox.start().success();
+        assert_eq!(first.stdout, "1000\n1000\n1000 2000\n/home/app\n");
+        sandbox
+            .file("/etc/passwd", "app:x:0:0::/root:/bin/sh\n")
+            .file("/etc/group", "certs:x:0:\n");
+        assert_eq!(sandbox.start().success().stdout, first.stdout);
+        sandbox
+            .remove("/etc/passwd")
+            .remove("/etc/group")
+            .remove("/etc/sealinit");
+        assert_eq!(sandbox.start().success().stdout, first.stdout);
+    }
+);
+
+/// Seals a manifest with this policy, and returns it.
+fn changed(sandbox: &Sandbox, on_manifest_change: &str) -> Value {
+    let mut manifest = one_file(&["cat", CONF]);
+    manifest["on_manifest_change"] = json!(on_manifest_change);
+    sandbox.one_file(&[]).manifest(&manifest);
+    let _ = sandbox.start().success();
+    manifest
+}
+
+#[track_caller]
+fn keeps(sandbox: &Sandbox, digest: &str) -> Outcome {
+    let start = sandbox.start();
+    start.untouched();
+    let kept = start.success();
+    assert_eq!(
+        (kept.state().as_str(), kept.stdout.as_str()),
+        ("verified", CONTENT)
+    );
+    assert_eq!(
+        kept.summarised("digest"),
+        digest,
+        "the sealed configuration's"
+    );
+    assert_eq!(kept.warnings().len(), 1, "{kept:?}");
+    kept
+}
+
+sandbox_test!(a_changed_manifest_is_kept_out_with_a_warning, |sandbox| {
+    let mut manifest = changed(&sandbox, "keep");
+    let digest = sandbox.start().success().summarised("digest");
+    manifest["service"]["command"] = json!(["echo", "changed"]);
+    manifest["files"][0] = json!({"content": "changed", "dest": "/etc/app/other"});
+    sandbox.manifest(&manifest);
+    let kept = keeps(&sandbox, &digest);
+    let warning = kept.warnings()[0];
+    assert!(
+        warning.contains(MANIFEST) && warning.contains("recreat"),
+        "{warning}"
+    );
+    assert!(!sandbox.exists("/etc/app/other"));
+    // The wish to refuse is part of the change, and so not yet in force.
+    manifest["on_manifest_change"] = json!("refuse");
+    sandbox.manifest(&manifest);
+    keeps(&sandbox, &digest);
+    sandbox.file(MANIFEST, "{ not even JSON");
+    keeps(&sandbox, &digest);
+});
+
+sandbox_test!(
+    a_changed_manifest_is_refused_where_the_sealed_one_says_so,
+    |sandbox| {
+        let mut manifest = changed(&sandbox, "refuse");
+        manifest["on_manifest_change"] = json!("keep");
+        sandbox.manifest(&manifest);
+        sandbox
+            .start()
+            .refused(80, MANIFEST)
+            .says("recreate the container");
+        sandbox.file(MANIFEST, "{ not even JSON");
+        sandbox.start().refused(80, MANIFEST);
+        manifest["on_manifest_change"] = json!("refuse");
+        sandbox.manifest(&manifest);
+        assert_eq!(
+            sandbox.start().success().state(),
+            "verified",
+            "with the old one again"
+        );
+        sandbox.remove("/etc/sealinit");
+        assert_eq!(
+            sandbox.start().success().state(),
+            "verified",
+            "gone is not changed"
+        );
+    }
+);
+
+sandbox_test!(a_manifest_that_became_a_pipe_is_no_hang, |sandbox| {
+    let _ = changed(&sandbox, "keep");
+    sandbox.remove(MANIFEST).fifo(MANIFEST);
+    let start = sandbox.start().success();
+    assert_eq!(
+        (start.state().as_str(), start.stdout.as_str()),
+        ("verified", CONTENT)
+    );
+});
+
+sandbox_test!(
+    a_changed_source_changes_nothing_until_the_container_is_recreated,
+    |sandbox| {
+        let _ = changed(&sandbox, "keep");
+        sandbox.source("app.conf", "debug = true\n");
+        let start = sandbox.start();
+        start.untouched();
+        let later = start.success();
+        assert_eq!(
+            (later.state().as_str(), later.stdout.as_str()),
+            ("verified", CONTENT)
+        );
+
+        let recreated = sandbox.another();
+        recreated
+            .one_file(&["cat", CONF])
+            .source("app.conf", "debug = true\n");
+        let first = recreated.start().success();
+        assert_eq!(
+            (first.state().as_str(), first.stdout.as_str()),
+            ("sealed", "debug = true\n")
+        );
+        assert_ne!(first.summarised("digest"), later.summarised("digest"));
+    }
+);
+
+sandbox_test!(a_command_after_the_dashes_is_sealed_too, |sandbox| {
+    sandbox.one_file(&["echo", "manifest"]);
+    let first = sandbox
+        .launch()
+        .args(["--", "echo", "given"])
+        .start()
+        .success();
+    assert_eq!(first.stdout, "given\n");
+    assert_eq!(
+        sandbox
+            .launch()
+            .args(["--", "echo", "given"])
+            .start()
+            .success()
+            .stdout,
+        "given\n"
+    );
+    let other = sandbox
+        .launch()
+        .args(["--", "echo", "other"])
+        .start()
+        .refused(80, "command");
+    other.says("given").says("other");
+    sandbox.start().refused(80, "command");
+    sandbox
+        .launch()
+        .args(["--", "echo", "given", ""])
+        .start()
+        .refused(80, "command");
+
+    let sandbox = sandbox.another();
+    sandbox.one_file(&["echo", "manifest"]);
+    let with = sandbox.start().success();
+    assert_eq!(
+        with.summarised("digest"),
+        first.summarised("digest"),
+        "it is not in the digest"
+    );
+    sandbox
+        .launch()
+        .args(["--", "echo", "given"])
+        .start()
+        .refused(80, "command");
+});
+
+sandbox_test!(
+    a_manifest_that_is_swapped_for_a_directory_or_link_is_only_a_changed_one,
+    |sandbox| {
+        sealed(&sandbox);
+        sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);
+        let start = sandbox.start().success();
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            ("verified", CONTENT)
+        );
+        sandbox.remove(MANIFEST).symlink(MANIFEST, "manifest.json");
+        assert_eq!(sandbox.start().success().stdout, CONTENT);
+    }
+);
+
+// As with `docker run --read-only` once it is sealed: a later start needs to write nothing.
+sandbox_test!(a_later_start_needs_nothing_writable, |sandbox| {
+    sealed(&sandbox);
+    let later = sandbox
+        .launch()
+        .read_only("/etc")
+        .read_only("/var")
+        .start()
+        .success();
+    assert_eq!(
+        (later.state().as_str(), later.stdout.as_str()),
+        ("verified", CONTENT)
+    );
+});
