@@ -1,7 +1,7 @@
 //! The integration tests: the real binary, started as a container engine would start it.
 //!
-//! One crate, so that the harness is compiled and linked once. A folder is a subject, a test's name is a
-//! sentence about it: `cargo test --test it start::drift::` runs one subject.
+//! One crate, so that the harness is compiled and linked once. A folder is a subject, a test's name
+//! is a sentence about it: `cargo test --test it start::drift::` runs one subject.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -16,7 +16,8 @@
 /// Everything that more than one subject needs: images, starts, outcomes, strace, Docker.
 mod harness;
 
-/// The commands beside `run`: usage, `check`, `digest`, `init`, `plan`, `schema`, `status`, `verify`.
+/// The commands beside `run`: usage, `check`, `digest`, `init`, `plan`, `schema`, `status`,
+/// `verify`.
 mod commands;
 /// Real services in real Docker containers.
 mod containers;

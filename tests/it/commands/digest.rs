@@ -136,7 +136,7 @@ fn the_digest_changes_with_every_byte_of_the_input_and_nothing_else() {
     differs(renamed, "a name in a directory");
     let swapped = whole().source("tree/a", "b").source("tree/sub/b", "a");
     differs(swapped, "contents that changed places");
-    // All of its blanks are between tokens, and so mean nothing to whoever parses it.
+    // All blanks are between tokens, where a parser ignores them.
     for (index, _) in WHOLE.match_indices(' ') {
         let mut manifest = WHOLE.to_owned();
         manifest.replace_range(index..=index, "\t");
@@ -212,7 +212,7 @@ fn a_relative_manifest_is_taken_from_the_working_directory() {
     assert_eq!(text(&output.stdout).trim_end(), config.digest());
 }
 
-/// What a program prints about a manifest.
+/// The standard output of a program that must succeed.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -220,7 +220,7 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// By the program that stands in the README.
+/// The digest by the program in the README.
 fn theirs(manifest: &Path) -> String {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let program = readme
@@ -234,7 +234,7 @@ fn theirs(manifest: &Path) -> String {
     printed(&mut python).trim_end().to_owned()
 }
 
-/// Kept for ever: a container that was pinned by any released version starts with every later one.
+/// A container that was pinned by any released version starts with every later one.
 #[test]
 fn the_digest_of_the_first_version_never_changes() {
     let manifest = repository().join("tests/fixtures/digest-v1/manifest.json");

@@ -42,7 +42,8 @@ fn sealed(sandbox: &Sandbox) {
     let _ = sandbox.start().success();
 }
 
-/// Runs a reporting command inside, where it must write nothing, neither on the disk nor to the log.
+/// Runs a reporting command inside, where it must write nothing, neither on the disk nor to the
+/// log.
 #[track_caller]
 fn inside(sandbox: &Sandbox, arguments: &[&str], code: i32) -> Outcome {
     let start = sandbox.launch().subcommand(arguments).start();

@@ -22,7 +22,7 @@ fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap()
 }
 
-/// Whether the reader takes a manifest, whose sources may be missing.
+/// Reports if the reader accepts a manifest; its sources may be missing.
 fn is_read(manifest: &Value) -> bool {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +35,7 @@ fn is_read(manifest: &Value) -> bool {
     code != Some(78)
 }
 
-/// Everything that a manifest can say.
+/// A manifest with every key.
 fn whole() -> Value {
     json!({
         "$schema": "./sealinit.schema.json",
@@ -112,7 +112,7 @@ fn every_key_has_a_description() {
     assert_eq!(described, 45);
 }
 
-/// What an editor offers to somebody who does not know the format is right where it is offered.
+/// The examples that an editor offers are valid at their places.
 #[test]
 fn every_object_and_every_written_value_has_examples_that_are_valid() {
     fn look(at: &str, schema: &Value, definitions: &Value, found: &mut Vec<String>) {
@@ -203,7 +203,7 @@ fn what_is_right_is_right_for_both() {
     }
 }
 
-/// Strict: a mistake that the reader refuses is underlined in the editor.
+/// Strict: the editor underlines every mistake that the reader refuses.
 #[test]
 fn what_is_wrong_is_wrong_for_both() {
     let validator = validator();

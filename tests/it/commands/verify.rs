@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{configured, from_host, inside, json_of, sealed};
 use crate::harness::{APP, CONF, CONTENT, JOURNAL, OTHER, SEAL, Sandbox, hash, sandbox_test};
 
-/// What a case does to the sealed disk.
+/// A change to the sealed disk.
 type Tamper = fn(&Sandbox);
 
 sandbox_test!(verify_of_an_untouched_disk_is_clean, |sandbox| {
@@ -27,7 +27,7 @@ sandbox_test!(verify_of_an_untouched_disk_is_clean, |sandbox| {
     );
 });
 
-// All of it at once, sorted, without any content and without a hash of a secret.
+// All differences, sorted, without any content and without the hash of a secret.
 sandbox_test!(verify_lists_every_difference_in_order, |sandbox| {
     sealed(&sandbox);
     sandbox
@@ -222,7 +222,7 @@ sandbox_test!(
     verify_from_the_host_follows_no_link_out_of_the_root,
     |sandbox| {
         sealed(&sandbox);
-        // Absolute links mean the container's root, whoever looks.
+        // Absolute links start at the container's root, even from the host.
         let other = sandbox.another();
         other.one_file(&["true"]);
         let _ = other.start().success();
@@ -356,7 +356,7 @@ sandbox_test!(
         );
         assert_eq!(found[2..], [unseen]);
 
-        // The host's root sees everything, and what belonged to the installer is no one else's to it either.
+        // The host's root can read everything, and accepts entries that belong to the installer.
         sandbox
             .file("/srv/z", CONTENT)
             .owner("/srv/a/closed", APP, APP)

@@ -35,8 +35,9 @@ docker_test!(a_read_only_container_with_volumes_verifies_its_restart, {
     container.refused(80, &["/srv/www/index.html"], NGINX_RUNS);
 });
 
-// "every directory on the way is root's and not group- or world-writable, or the start is refused with the remedy": a tmpfs
-// is world-writable where the image has no directory that gives it a mode.
+// "every directory on the way is root's and not group- or world-writable, or the start is refused
+// with the remedy": a tmpfs is world-writable where the image has no directory that gives it a
+// mode.
 docker_test!(a_world_writable_tmpfs_cannot_hold_what_is_sealed, {
     let configuration = Configuration::example("nginx");
     configuration.make_certificate();
@@ -60,7 +61,8 @@ docker_test!(a_world_writable_tmpfs_cannot_hold_what_is_sealed, {
     assert_eq!(container.summary().get("lock"), "full");
 });
 
-// "with `--cap-drop ALL --cap-add CHOWN --cap-add SETUID --cap-add SETGID` (+`SETPCAP` to empty the bounding set)".
+// "with `--cap-drop ALL --cap-add CHOWN --cap-add SETUID --cap-add SETGID` (+`SETPCAP` to empty the
+// bounding set)".
 docker_test!(
     three_capabilities_are_enough_and_a_fourth_empties_the_bounding_set,
     {
@@ -83,7 +85,8 @@ docker_test!(
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             assert_eq!(status.get(set), "0000000000000000", "{set}");
         }
-        // CHOWN, SETGID and SETUID cannot be taken out of the bounding set; no_new_privs keeps them from being gained.
+        // CHOWN, SETGID and SETUID cannot be taken out of the bounding set; no_new_privs keeps them
+        // from being gained.
         assert_eq!(status.get("CapBnd"), "00000000000000c1");
         assert!(
             container.logs().stderr.contains("CAP_SETPCAP"),
@@ -121,8 +124,8 @@ docker_test!(
     }
 );
 
-// "In pods that forbid root … entries must be owned by it, they are installed and verified but not locked, and the summary
-// says `lock=none`."
+// "In pods that forbid root … entries must be owned by it, they are installed and verified but not
+// locked, and the summary says `lock=none`."
 docker_test!(
     without_root_the_configuration_is_installed_and_verified_but_not_locked,
     {
@@ -165,7 +168,8 @@ docker_test!(
     }
 );
 
-// "`service.user` must be that uid": a container that may not change its user does not run the service as another one.
+// "`service.user` must be that uid": a container that may not change its user does not run the
+// service as another one.
 docker_test!(without_root_another_user_is_refused, {
     let configuration = Configuration::example("nginx");
     let container = Image::nginx()
@@ -206,7 +210,7 @@ docker_test!(under_another_init_the_service_is_the_same, {
 docker_test!(a_kept_capability_lets_nginx_have_port_80, {
     let configuration = Configuration::example("nginx");
     configuration.replace("nginx.conf", "listen 8080;", "listen 80;");
-    // Docker lets everybody have every port, unless told otherwise.
+    // By default Docker allows every port to every user.
     let options = "--sysctl net.ipv4.ip_unprivileged_port_start=1024";
     let without = Image::nginx()
         .run()

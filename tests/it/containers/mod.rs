@@ -1,7 +1,7 @@
 //! Real services in real Docker containers, started as an operator starts them.
 //!
-//! All of these tests are ignored by a plain `cargo test`, because they need an engine; `.ci/run` runs
-//! them.
+//! All of these tests are ignored by a plain `cargo test`, because they need an engine; `.ci/run`
+//! runs them.
 
 mod hardened;
 mod options;
@@ -24,8 +24,9 @@ const PAGE: &str = "This page is sealed.";
 /// The capabilities that a start needs, and no other.
 const FEW: &str = "--cap-drop ALL --cap-add CHOWN --cap-add SETUID --cap-add SETGID";
 
-/// What the example writes to, as memory: all that a read-only container needs. Where the image has no such directory, Docker
-/// would make it world-writable, and sealinit would not seal anything in it: hence the modes.
+/// The directories of the example that are written, as tmpfs: enough for a read-only container. If
+/// the image does not have such a directory, Docker makes it world-writable, and sealinit seals
+/// nothing in it: hence the modes.
 const TMPFS: &str = "--tmpfs /etc/nginx:mode=0755 --tmpfs /srv:mode=0755 --tmpfs /run:mode=0755 \
      --tmpfs /var/cache/nginx:mode=0755 --tmpfs /var/lib/sealinit:mode=0700";
 

@@ -42,7 +42,8 @@ docker_test!(the_service_never_sees_sealinits_variables, {
     assert!(!stderr.contains("sealinit: "), "no line is text: {stderr}");
 });
 
-// "So `sealinit digest` on the deploy host, the container's log line and the seal all show one value."
+// "So `sealinit digest` on the deploy host, the container's log line and the seal all show one
+// value."
 docker_test!(the_hosts_digest_pins_the_container, {
     let configuration = Configuration::example("nginx");
     configuration.make_certificate();
@@ -76,7 +77,7 @@ docker_test!(
         assert_eq!(summary.get("pin"), "mismatch");
         assert_eq!(summary.get("digest"), configuration.digest());
 
-        // What the engine itself does to mount things is in the image of a container that never ran sealinit, too.
+        // The changes of the engine's own mounts are also in a container that never ran sealinit.
         let bare = Image::nginx()
             .run()
             .options("--entrypoint /bin/true")

@@ -72,8 +72,8 @@ docker_test!(verify_says_the_same_inside_and_from_the_host, {
     );
 });
 
-// "With a pin, deleting or forging the seal, the manifest or a source by docker exec as root does not get another configuration
-// run".
+// "With a pin, deleting or forging the seal, the manifest or a source by docker exec as root does
+// not get another configuration run".
 docker_test!(with_a_pin_no_forgery_runs, {
     let attacks = [
         (
@@ -234,7 +234,7 @@ docker_test!(every_command_is_a_word_after_the_image, {
     }
 });
 
-// The service's own word: a configuration that nginx rejects is never sealed.
+// A configuration that nginx rejects is never sealed.
 docker_test!(nginx_checks_its_configuration_before_it_is_sealed, {
     let configuration = Configuration::example("nginx");
     let check = r#""version": 1, "check": [{"command": ["nginx", "-t", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"]}]"#;

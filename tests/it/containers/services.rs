@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{HTTP, HTTPS, NGINX_RUNS, PAGE, WWW_DATA, serving};
 use crate::harness::{Configuration, Image, Volume, docker_test};
 
-// "on the first start it reads a bind-mounted JSON manifest, installs and permission-locks the configuration, records a seal,
-// drops root for good and becomes the service".
+// "on the first start it reads a bind-mounted JSON manifest, installs and permission-locks the
+// configuration, records a seal, drops root for good and becomes the service".
 docker_test!(nginx_serves_http_and_https_from_sealed_files, {
     let configuration = Configuration::example("nginx");
     configuration.make_certificate();
@@ -129,12 +129,13 @@ docker_test!(tampering_by_docker_exec_refuses_the_restart, {
         "content is never printed"
     );
 
-    // Refused is not repaired: the next start finds the same.
+    // A refusal repairs nothing: the next start finds the same.
     container.restart();
     container.refused(80, &["/etc/nginx/nginx.conf"], NGINX_RUNS);
 });
 
-// "the sealed configuration runs and a warning says that recreating the container applies the new one".
+// "the sealed configuration runs and a warning says that recreating the container applies the new
+// one".
 docker_test!(a_new_configuration_takes_a_new_container, {
     let configuration = Configuration::example("nginx");
     let container = serving("", &configuration);
@@ -203,7 +204,7 @@ docker_test!(redis_keeps_its_data_when_its_container_is_recreated, {
     let gid = container.exec(&["id", "-g", "redis"]).parse().unwrap();
     status.is_without_privileges(uid, gid);
     assert_eq!(status.get("Umask"), "0077");
-    // Debian gives both to redis; what is sealed is root's now.
+    // Debian gives both to redis; the sealed ones belong to root now.
     assert_eq!(container.stat("/etc/redis"), "dr-xr-x--- root redis");
     assert_eq!(
         container.stat("/etc/redis/redis.conf"),
@@ -287,7 +288,8 @@ docker_test!(postgres_keeps_its_data_when_its_container_is_recreated, {
     assert_eq!(container.summary().get("state"), "sealed");
 });
 
-// "in scratch, Alpine and Debian images": nothing is needed in the image but sealinit and the service.
+// "in scratch, Alpine and Debian images": nothing is needed in the image but sealinit and the
+// service.
 docker_test!(
     a_scratch_image_needs_nothing_but_sealinit_and_a_static_service,
     {

@@ -21,7 +21,7 @@ fn supervised(options: &str, configuration: &Configuration) -> Container {
     container
 }
 
-/// A container that has what an operator can find it by: its own label.
+/// A container that can be found by a label.
 struct Labelled {
     container: Container,
     label: String,
@@ -68,7 +68,7 @@ impl Labelled {
     }
 }
 
-/// How long PID 1 of a container lives on after a signal, without what the engine needs to notice.
+/// The time from a signal to the end of PID 1, without the time that the engine needs to notice.
 fn time_to_end(init: u32, signal: i32) -> Duration {
     let since = Instant::now();
     send(init, [signal]);
@@ -90,7 +90,8 @@ docker_test!(docker_stop_ends_it_at_once, {
     );
     assert_eq!(nginx.ended(), 0);
 
-    // What has no handler for SIGTERM ends too, because it is not PID 1: of itself, `sleep` takes the ten seconds and is killed.
+    // A program without a handler for SIGTERM ends as well, because it is not PID 1. As PID 1,
+    // `sleep` would be killed after ten seconds.
     let sleep = ["init", "--", "sleep", "1000"];
     let container = Image::nginx().run().arguments(&sleep).start();
     poll("the command", || {
@@ -130,7 +131,7 @@ docker_test!(docker_kill_with_hup_reloads_nginx, {
     assert_eq!(nginx.container.ended(), 0);
 });
 
-// No root process remains, under the options that operators harden containers with; and `CAP_KILL` is not needed.
+// Under the options with which operators harden containers; `CAP_KILL` is not needed.
 docker_test!(neither_the_init_nor_the_service_has_anything_of_root, {
     let configuration = Configuration::example("nginx");
     for options in ["", FEW, "--init"] {
@@ -167,7 +168,7 @@ docker_test!(neither_the_init_nor_the_service_has_anything_of_root, {
     }
 });
 
-// The service cannot read what the engine gave to PID 1.
+// PID 1 has the environment that the engine gave it.
 docker_test!(the_service_cannot_look_into_pid_1, {
     let look = "cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/exe /proc/1/cwd";
     let words = ["init", "--user", "www-data", "--", "sh", "-c", look];
@@ -201,7 +202,7 @@ docker_test!(docker_run_with_a_terminal_has_a_working_shell, {
             "sealinit-test-terminal-{number}-{}",
             std::process::id()
         ));
-        // The kernel tells changes of the size to whose terminal it is.
+        // The kernel signals a change of the size to the session of the terminal.
         let mut docker = Command::new("setsid");
         docker
             .args([
@@ -228,7 +229,7 @@ docker_test!(docker_run_with_a_terminal_has_a_working_shell, {
         for complaint in ["job control", "process group", "ioctl"] {
             assert!(!screen.contains(complaint), "{screen}");
         }
-        // docker tells the size some time after the start.
+        // docker sets the size some time after the start.
         let has_size = |size: &str| {
             format!(
                 "until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo size-{size}-$((6 * 7))"

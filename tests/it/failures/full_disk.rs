@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::harness::{CONF, SEAL, Sandbox, sandbox_test};
 
-/// What a full file system says.
+/// The message of a full file system.
 const FULL: &str = "No space left on device";
 
-/// Something of every sort in a directory that can fill up: what is in it is 80 KiB in fifteen objects.
+/// An entry of every kind in a directory that can fill up: 80 KiB in fifteen objects.
 fn image(sandbox: &Sandbox) {
     sandbox
         .manifest(&json!({
@@ -36,14 +36,15 @@ fn image(sandbox: &Sandbox) {
         .directory("/var/lib/sealinit", 0o700);
 }
 
-/// What the service finds when everything is in its place.
+/// The output of the service when everything is in its place.
 fn golden(original: &Sandbox) -> String {
     let sandbox = original.another();
     image(&sandbox);
     sandbox.start().success().stdout
 }
 
-/// A start on a tmpfs that is too small, and a second one on the same file system when it has been given room.
+/// Starts on a tmpfs of this size, and again when it has been enlarged. Returns true if the first
+/// start succeeded.
 fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> bool {
     let sandbox = original.another();
     image(&sandbox);
@@ -65,7 +66,7 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
         assert_eq!(out, golden, "{what}");
         assert_eq!(next.state(), "verified", "{what}");
     } else {
-        // Where it is full is who reports it.
+        // The code tells which file system is full.
         let expected = if target == "/etc/app" { "73\n" } else { "74\n" };
         assert_eq!(code, expected, "{what}");
         assert_eq!(out, "", "the service ran: {what}");
@@ -89,7 +90,7 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
     fitted
 }
 
-// Promise 3: at whatever byte the disk is full, there is no seal, and with room the next start repairs everything.
+// Promise 3: a full disk leaves no seal, and with more room the next start repairs everything.
 sandbox_test!(
     promise_3_a_disk_that_is_full_at_any_size_is_repaired_when_it_has_room,
     |original| {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::{assert_sound, comparable, image, killed_first_start, tamper};
 use crate::harness::{CONF, CONTENT, SEAL, calls_of, for_each, kill_points, name_of, sandbox_test};
 
-// Promise 3: a kill at any instant of the first start leaves no seal, and the next start repairs everything; or a seal that
-// matches.
+// Promise 3: a kill at any instant of the first start leaves no seal, and the next start repairs
+// everything; or a seal that matches.
 sandbox_test!(
     promise_3_a_first_start_can_be_killed_at_every_system_call,
     strace,
@@ -43,7 +43,7 @@ sandbox_test!(
     }
 );
 
-// The same for the one later start that writes.
+// The same for a restore, the only later start that writes.
 sandbox_test!(
     a_restoring_start_can_be_killed_at_every_system_call,
     strace,
@@ -81,7 +81,7 @@ sandbox_test!(
     }
 );
 
-// Promise 3, an I/O error: each call that writes is made to fail, the first and the last time it is made.
+// Promise 3, an I/O error: the first and the last call of each kind that writes fails.
 sandbox_test!(
     promise_3_a_write_that_fails_leaves_no_seal_and_the_next_start_repairs_it,
     strace,
@@ -100,7 +100,7 @@ sandbox_test!(
             ("renameat", "EXDEV"),
             ("unlinkat", "EIO"),
         ] {
-            // Not what ends the log: a log that cannot be written is no reason not to run.
+            // Not the log: a start runs even if its log cannot be written.
             let made: Vec<usize> = calls
                 .iter()
                 .filter(|call| name_of(call) == name)
@@ -119,7 +119,7 @@ sandbox_test!(
             let start = sandbox.launch().failing_at(name, errno, *nth).start();
             let code = start.exit_code();
             if code == 0 {
-                // Allowed only where nothing is lost by it: the journal beside a finished seal.
+                // Allowed only for the removal of the journal beside a finished seal.
                 let _ = start.success();
                 assert!(sandbox.exists(SEAL), "{at}");
             } else {
@@ -133,7 +133,7 @@ sandbox_test!(
     }
 );
 
-// A driver that says it has written what it has not: what is hashed is what is on the disk, never what was meant.
+// A driver that reports a write that it has not done: the hash covers the content on disk.
 sandbox_test!(
     promise_1_a_write_that_lied_is_not_sealed,
     strace,
@@ -155,8 +155,8 @@ sandbox_test!(
     }
 );
 
-// Promise 3, a power cut: what the seal vouches for must be on the disk before the seal is. Whether it is, no test without a
-// disk of its own can see; that it was asked for, in this order, the system calls show.
+// Promise 3, a power cut: everything sealed is on the disk before the seal is. Here the system
+// calls show that it was requested in this order; the power cut tests show that it is.
 sandbox_test!(
     promise_3_everything_is_synced_before_the_seal_appears,
     strace,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::{APP, CONF, CONTENT, JOURNAL, Object, SEAL, Sandbox, Tree, is_temporary};
 
-/// An image in which a first start has something of every sort to do.
+/// An image in which a first start has work of every kind.
 pub(crate) fn image(sandbox: &Sandbox) {
     sandbox
         .manifest(&json!({
@@ -42,7 +42,7 @@ pub(crate) fn image(sandbox: &Sandbox) {
         .mode("/srv/old", 0o700);
 }
 
-/// What the image of [`image`] is drifted to after its first start.
+/// Lets the image of [`image`] drift after its first start.
 pub(crate) fn tamper(sandbox: &Sandbox) {
     sandbox
         .file(CONF, "tampered\n")
@@ -53,12 +53,13 @@ pub(crate) fn tamper(sandbox: &Sandbox) {
         .owner("/srv/data", 0, 0);
 }
 
-/// The tree without what two equal starts do not leave alike: the seal holds the time.
+/// The tree without the seal, which holds the time and so differs after equal starts.
 pub(crate) fn comparable(tree: Tree) -> Tree {
     tree.without(&[SEAL])
 }
 
-/// Promise 3: no half-written file is ever visible under its final name, and no file is ever more readable than its final mode.
+/// Promise 3: no half-written file is ever visible under its final name, and no file is ever more
+/// readable than its final mode.
 pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
     for (path, object) in &now.0 {
         let is = format!("{} {object}", path.display());
@@ -71,11 +72,13 @@ pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
             .filter_map(|tree| tree.0.get(path))
             .collect();
         if is_temporary(path) {
-            // It may have any of the final modes, but no content that is readable for others than will be.
+            // It may have any of the final modes, but is never readable for more users than in the
+            // end.
             assert_eq!(object.mode & 0o007, 0, "{is}");
             assert!(object.mode & 0o070 == 0 || object.gid == APP, "{is}");
         } else if object.kind == "directory" {
-            // It is made or taken over in steps, none of which opens it further than it was or will be.
+            // It is made or taken over in steps, none of which opens it further than before or
+            // after.
             let widest = finals.iter().fold(0, |modes, object| modes | object.mode);
             assert!(
                 !finals.is_empty() && object.mode & 0o077 & !widest == 0,
@@ -83,7 +86,7 @@ pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
             );
         } else {
             let sound = finals.iter().any(|expected| {
-                // Given to another owner in place, and so in two steps: below a recursive directory.
+                // Below a recursive directory, the owner is changed in place and so in two steps.
                 let given_away = path.starts_with("/srv/old");
                 *expected == object
                     || (given_away
@@ -94,8 +97,8 @@ pub(crate) fn assert_sound(now: &Tree, before: &Tree, after: &Tree) {
     }
 }
 
-/// Has a first start killed at a system call: the service has not run, and what is there is sound between how it was before and how it will be
-/// after; if there is a seal, it is all there. Gives whether there is one.
+/// Has a first start killed at a system call and asserts that the service has not run, that every
+/// object is as before or after, and that a seal comes last. Returns true if there is a seal.
 pub(crate) fn killed_first_start(
     sandbox: &Sandbox,
     (call, nth): (&str, usize),

@@ -1,9 +1,9 @@
 //! Power cuts at every instant of a first start, on a real file system.
 //!
-//! The disk is an image in memory behind a loop device. sealinit is killed on entry to a system call, and
-//! at the same moment, with nothing unmounted and nothing synced, the image is copied: the copy holds what
-//! a disk would hold. It is then checked by the file system's own fsck, mounted, and started from. Needs
-//! root and loop devices.
+//! The disk is an image in memory behind a loop device. sealinit is killed on entry to a system
+//! call, and at the same moment, with nothing unmounted and nothing synced, the image is copied:
+//! the copy holds what a disk would hold. It is then checked by the file system's own fsck,
+//! mounted, and started from. Needs root and loop devices.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,19 +19,20 @@ use crate::harness::{
     sandbox_test, skip, writes,
 };
 
-/// A file system, and how it is made, mounted and checked.
+/// A file system, and the way to make, mount and check it.
 struct FileSystem {
     kind: &'static str,
-    /// Bytes. `mkfs.xfs` makes none below 300 MiB; the image is sparse.
+    /// Bytes. The minimum of `mkfs.xfs` is 300 MiB; the image is sparse.
     size: u64,
     make: &'static [&'static str],
-    /// Repairs without asking, and says 0 or 1 where it could.
+    /// Repairs without questions, and exits with 0 or 1 on success.
     check: &'static [&'static str],
     options: &'static str,
-    /// Of how many instants one is tried, and which is the first, counted from the end.
+    /// One of this many instants is tried, beginning with `first`, counted from the end.
     every: usize,
     first: usize,
-    /// Whether copies can be mounted side by side. btrfs takes all for one file system, and mounts whichever it pleases.
+    /// True if copies can be mounted side by side. btrfs takes all copies for one file system, and
+    /// mounts any of them.
     parallel: bool,
 }
 
@@ -46,8 +47,8 @@ const EXT4: FileSystem = FileSystem {
     parallel: true,
 };
 
-/// The kernel's own heuristics against programs that do not sync, all off. It is cut off
-/// at the instants that the other one is not.
+/// Without the kernel's heuristics for programs that do not sync. Cut off at the instants at which
+/// the other one is not.
 const EXT4_UNFORGIVING: FileSystem = FileSystem {
     options: "loop,data=writeback,noauto_da_alloc",
     first: 1,
@@ -78,7 +79,7 @@ const BTRFS: FileSystem = FileSystem {
     parallel: false,
 };
 
-/// Whether this process may mount disks, as only root outside of user namespaces may.
+/// Reports if this process may mount disks: root outside of user namespaces.
 fn may_mount() -> bool {
     let whole = fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
@@ -171,7 +172,7 @@ fn image(sandbox: &Sandbox) {
         .directory("/disk", 0o755);
 }
 
-/// Written to the disk when it is made: what the image of a container has.
+/// Writes the files of the container's image to a new disk.
 const OLD: &str = "mkdir -p /disk/etc/app /disk/etc/gone/sub && chmod -R 755 /disk && \
     echo old > /disk/etc/app/old.conf && echo old > /disk/etc/gone/sub/file && sync";
 
@@ -204,7 +205,7 @@ fn format(sandbox: &Sandbox, system: &FileSystem, images: &Images) -> PathBuf {
     path
 }
 
-/// The system calls of an undisturbed start, and what the service then finds.
+/// The system calls of an undisturbed start, and the output of its service.
 fn undisturbed(
     sandbox: &Sandbox,
     system: &FileSystem,
@@ -228,7 +229,8 @@ fn undisturbed(
     (calls, found)
 }
 
-/// Runs a first start with `inject`, and has the image copied as it is when it ends, before anything is unmounted.
+/// Runs a first start under strace with this effect, and copies the image when the start ends,
+/// before anything is unmounted.
 fn cut(
     sandbox: &Sandbox,
     system: &FileSystem,
@@ -253,7 +255,7 @@ fn cut(
     copy
 }
 
-/// Checks what was left, and starts from it.
+/// Checks the copy, and starts from it.
 fn start_from(sandbox: &Sandbox, system: &FileSystem, copy: &Path, at: &str) -> Start {
     let checked = Command::new(system.check[0])
         .args(&system.check[1..])
@@ -280,7 +282,7 @@ fn survives(original: &Sandbox, system: &FileSystem) {
     for call in &calls {
         let count = nth.entry(name_of(call)).or_insert(0);
         *count += 1;
-        // To be cut off at a call that only looks is to be cut off at the next one that does not.
+        // A cut at a call that only reads is a cut at the next one that does not.
         if writes(call) {
             instants.push((name_of(call), *count));
         }
@@ -308,7 +310,7 @@ fn survives(original: &Sandbox, system: &FileSystem) {
         let next = next.success();
         assert_eq!(next.stdout, golden, "{at}");
         *states.lock().unwrap().entry(next.state()).or_insert(0) += 1;
-        // And that one is a first start like any other.
+        // The start after it is a later start like any other.
         assert_eq!(
             on_disk(&sandbox, system, &copy).start().success().state(),
             "verified",
@@ -329,11 +331,11 @@ fn survives(original: &Sandbox, system: &FileSystem) {
     );
 }
 
-// Promise 3: a power cut at any instant of the first start leaves no seal, and the next start repairs everything; or a seal that
-// matches.
+// Promise 3: a power cut at any instant of the first start leaves no seal, and the next start
+// repairs everything; or a seal that matches.
 sandbox_test!(promise_3_a_power_cut_on_ext4, |sandbox| {
     if !may_mount() {
-        // As in a user namespace, where nobody may: there it is for the run outside.
+        // Not possible in a user namespace; the run outside of it has this test.
         return if std::env::var_os("SANDBOX").is_some() {
             leave_out("not in a user namespace")
         } else {
@@ -362,14 +364,15 @@ sandbox_test!(promise_3_a_power_cut_on_btrfs, |sandbox| {
     }
 });
 
-/// Whether the kernel has the file system, or says so once its module is loaded.
+/// Reports if the kernel has the file system, after an attempt to load its module.
 fn mountable(kind: &str) -> bool {
     let _ = Command::new("modprobe").arg(kind).output();
     fs::read_to_string("/proc/filesystems")
         .is_ok_and(|known| known.split_whitespace().any(|word| word == kind))
 }
 
-// These tests can fail: if nothing but the seal is synced, a power cut leaves a seal that vouches for empty files.
+// Shows that these tests can fail: if only the seal is synced, a power cut leaves a seal for empty
+// files.
 sandbox_test!(
     a_seal_that_is_synced_before_what_it_seals_is_found_out,
     |sandbox| {

@@ -5,7 +5,8 @@ use crate::harness::{
     JOURNAL, SEAL, Sandbox, calls_of, for_each, kill_points, name_of, sandbox_test,
 };
 
-// Promise 3, of a first start that was interrupted before: a crash loop makes progress or does no harm.
+// Promise 3 for a first start that was interrupted before: a crash loop makes progress or does no
+// harm.
 sandbox_test!(
     promise_3_a_resumed_start_can_be_killed_at_every_system_call,
     strace,
@@ -14,7 +15,7 @@ sandbox_test!(
         let before = golden.tree();
         let calls = calls_of(&golden);
         let after = comparable(golden.tree());
-        // In the middle of its work: some files are in their places, and one is about to be.
+        // Interrupted when some files are in their places and one is about to be.
         let renames = calls
             .iter()
             .filter(|call| name_of(call) == "renameat")

@@ -99,7 +99,8 @@ impl Container {
         )
     }
 
-    /// Runs a command in it until it prints this: a service that has just been started is not ready yet.
+    /// Runs a command in it until it prints this: a service that has just been started is not ready
+    /// yet.
     pub(crate) fn answers(&self, answer: &str, words: &[&str]) {
         self.answers_as("root", answer, words);
     }
@@ -160,7 +161,8 @@ impl Container {
         Summary::parse(&lines[0])
     }
 
-    /// The page at an URL, asked for from inside the container's network, once the service answers at all.
+    /// The page at an URL, asked for from inside the container's network, once the service answers
+    /// at all.
     pub(crate) fn page(&self, url: &str, curl_options: &[&str]) -> String {
         poll(url, || {
             assert!(self.is_running(), "it has ended:\n{:#?}", self.all_logs());
@@ -191,8 +193,8 @@ impl Container {
         )
     }
 
-    /// A file of procfs as the container sees it: `1/status`. Read from the host, which may read any
-    /// process and needs no program in the container.
+    /// A file of procfs as the container sees it: `1/status`. Read from the host, which may read
+    /// any process and needs no program in the container.
     pub(crate) fn proc(&self, path: &str) -> String {
         let host = format!("/proc/{}/root/proc/{path}", self.pid());
         text(
@@ -241,9 +243,9 @@ impl Container {
         self.inspect(".State.ExitCode").parse().unwrap()
     }
 
-    /// Asserts that this start was refused: the exit code, every part of the message at error level,
-    /// one summary that says `refused`, and that the service, which would have printed `service`, has
-    /// not run.
+    /// Asserts that this start was refused: the exit code, every part of the message at error
+    /// level, one summary that says `refused`, and that the service, which would have printed
+    /// `service`, has not run.
     pub(crate) fn refused(&self, code: i32, message: &[&str], service: &str) -> Summary {
         assert_eq!(self.ended(), code, "{:#?}", self.logs());
         let logs = self.logs();
@@ -357,7 +359,8 @@ impl Status {
         self
     }
 
-    /// Asserts the ids, all four of each kind, that no other group is held, and that no privilege can be gained by exec.
+    /// Asserts the ids, all four of each kind, that no other group is held, and that no privilege
+    /// can be gained by exec.
     pub(crate) fn is_user(&self, uid: u32, gid: u32) -> &Self {
         assert_eq!(self.get("Uid"), format!("{uid} {uid} {uid} {uid}"));
         assert_eq!(self.get("Gid"), format!("{gid} {gid} {gid} {gid}"));

@@ -1,9 +1,9 @@
 //! Docker, driven as an operator drives it: an image, a configuration to mount, a `docker run`.
 //!
 //! [`Image`] is built from the binary under test, [`Configuration`] is a copy of a directory in
-//! `examples/`, [`Run`] is a `docker run` that is being written. Containers have no network: they are
-//! asked from inside their network namespace, so that no test depends on the engine's bridge and none
-//! takes a port from another.
+//! `examples/`, [`Run`] is a `docker run` that is being written. Containers have no network: they
+//! are asked from inside their network namespace, so that no test depends on the engine's bridge
+//! and none takes a port from another.
 //!
 //! Every value removes what it made when it is dropped, with one exception: the images of
 //! `Dockerfile.example` keep their names, because they are the cache that makes the next run fast.
@@ -141,8 +141,8 @@ impl Image {
         image
     }
 
-    /// An image with nothing in it but these programs, each at the root under its name, and sealinit as
-    /// its entrypoint.
+    /// An image with nothing in it but these programs, each at the root under its name, and
+    /// sealinit as its entrypoint.
     pub(crate) fn scratch(programs: &[(&str, &Path)]) -> Self {
         let context = Directory::new();
         let mut dockerfile = String::from("FROM scratch\nCOPY sealinit /sealinit\n");

@@ -1,5 +1,5 @@
-//! The binary on the host itself, without namespaces: its path, its reports, its digest, and scratch
-//! directories.
+//! The binary on the host itself, without namespaces: its path, its reports, its digest, and
+//! scratch directories.
 
 use std::env;
 use std::fs::{self, Permissions};

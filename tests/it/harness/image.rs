@@ -187,8 +187,8 @@ impl Sandbox {
         self.file(Path::new("/etc/sealinit").join(name), content)
     }
 
-    /// Writes a file, root's and 0644, and makes the directories above it. An existing file keeps its
-    /// owner and mode.
+    /// Writes a file, root's and 0644, and makes the directories above it. An existing file keeps
+    /// its owner and mode.
     pub(crate) fn file(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> &Self {
         let path = path.as_ref();
         if let Some(parent) = path.parent()

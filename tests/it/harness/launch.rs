@@ -94,7 +94,8 @@ impl Launch<'_> {
         self
     }
 
-    /// A shell script in front of sealinit that sets the scene, in bash for the sake of descriptors above 9.
+    /// A shell script in front of sealinit that sets the scene, in bash for the sake of descriptors
+    /// above 9.
     pub(crate) fn prelude(self, script: &str) -> Self {
         let script = format!("{script}\nexec \"$@\"");
         self.wrapper(["bash", "-c", &script, "bash"])
@@ -115,7 +116,8 @@ impl Launch<'_> {
         self.wrapper(["setpriv", "--inh-caps=-all", &bounding])
     }
 
-    /// One more mount for this start, in the words of fstab(5); an absolute source is bound from the sandbox.
+    /// One more mount for this start, in the words of fstab(5); an absolute source is bound from
+    /// the sandbox.
     pub(crate) fn mount(mut self, kind: &str, source: &str, target: &str, options: &str) -> Self {
         let source = if kind == "none" {
             self.sandbox.path(source).into_os_string()
@@ -179,7 +181,8 @@ impl Launch<'_> {
         }
     }
 
-    /// Starts, and returns the output of the process as it is: for a start that is meant to be killed.
+    /// Starts, and returns the output of the process as it is: for a start that is meant to be
+    /// killed.
     pub(crate) fn output(&self) -> Output {
         let argv = self.argv();
         match &self.user_namespace {

@@ -20,16 +20,16 @@ pub(crate) struct UserNamespace {
 }
 
 impl UserNamespace {
-    /// Every id is itself, as in an engine's user namespace seen from the inside. Two lines, because an
-    /// unprivileged creator of the namespace above has mapped root apart.
+    /// Every id is itself, as in an engine's user namespace seen from the inside. Two lines,
+    /// because an unprivileged creator of the namespace above has mapped root apart.
     pub(crate) const WHOLE: Self = Self {
         map: "0 0 1\n1 1 65535\n",
         deny_setgroups: false,
     };
 
     pub(super) fn output(&self, argv: &[OsString]) -> Output {
-        // The shell waits for its maps; the command that it then execs as uid 0 has every capability in
-        // the namespace.
+        // The shell waits for its maps; the command that it then execs as uid 0 has every
+        // capability in the namespace.
         let script = "echo && read -r _ && exec \"$@\"";
         let mut child = Command::new("unshare")
             .args(["--user", "--", "sh", "-c", script, "sh"])

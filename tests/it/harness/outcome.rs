@@ -80,6 +80,11 @@ impl Start {
             .unwrap_or_else(|| panic!("there is no exit code: {self:?}"))
     }
 
+    /// The log, for a test that decides by it which message it expects.
+    pub(crate) fn log(&self) -> &str {
+        &self.stderr
+    }
+
     /// The exit code, which must be one of these.
     #[track_caller]
     pub(crate) fn one_of(&self, codes: &[i32]) -> i32 {
@@ -200,7 +205,8 @@ impl Outcome {
             .clone()
     }
 
-    /// The service, which printed its `/proc/self/status`, is uid and gid 1000 alone, with nothing of root's.
+    /// The service, which printed its `/proc/self/status`, is uid and gid 1000 alone, with nothing
+    /// of root's.
     #[track_caller]
     pub(crate) fn has_nothing_of_root(&self) {
         assert_eq!(self.status("Uid"), "1000 1000 1000 1000");
@@ -290,8 +296,8 @@ impl Outcome {
             .join(" ")
     }
 
-    /// Asserts, where no service has run, that each message is one line and has no control character
-    /// that could drive a terminal.
+    /// Asserts, where no service has run, that each message is one line and has no control
+    /// character that could drive a terminal.
     #[track_caller]
     fn each_line_is_one_message(&self) {
         for line in self.stderr.lines() {

@@ -211,8 +211,8 @@ impl Running {
             .collect()
     }
 
-    /// The sealinit that supervises, as the host numbers it. Only valid once the service has printed
-    /// something: before that, it may not be there yet.
+    /// The sealinit that supervises, as the host numbers it. Only valid once the service has
+    /// printed something: before that, it may not be there yet.
     #[track_caller]
     pub(crate) fn init(&self) -> u32 {
         *self.init.get_or_init(|| {

@@ -36,8 +36,8 @@ impl Sandbox {
         .to_string()
     }
 
-    /// Every object in the root with its type, mode, owner, group and content: equal after two starts
-    /// that did the same.
+    /// Every object in the root with its type, mode, owner, group and content: equal after two
+    /// starts that did the same.
     pub(crate) fn tree(&self) -> Tree {
         let mut tree = self.fingerprint();
         for object in tree.0.values_mut() {
@@ -46,7 +46,8 @@ impl Sandbox {
         tree
     }
 
-    /// [`Self::tree`] with inode numbers, link counts and times: equal only if the disk was not touched.
+    /// [`Self::tree`] with inode numbers, link counts and times: equal only if the disk was not
+    /// touched.
     pub(super) fn fingerprint(&self) -> Tree {
         let mut objects = BTreeMap::new();
         walk(&self.root(), &self.root(), &mut objects);

@@ -12,8 +12,8 @@ use super::launch::Launch;
 /// The list of system calls in the sandbox, in a directory that is left out of all comparisons.
 pub(crate) const TRACE: &str = "/trace/log";
 
-/// The options of strace that do this to system calls of this name, and print nothing: the effects of
-/// its `inject=` expression, such as `signal=KILL:when=3` or `error=EIO:when=2+`.
+/// The options of strace that do this to system calls of this name, and print nothing: the effects
+/// of its `inject=` expression, such as `signal=KILL:when=3` or `error=EIO:when=2+`.
 pub(crate) fn injection(call: &str, effect: &str) -> [String; 6] {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{effect}"));
     ["-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned)
@@ -31,7 +31,8 @@ impl Launch<'_> {
         self.strace(injection(call, effect))
     }
 
-    /// [`Self::inject`] for sealinit's child processes as well, each of which is counted for itself.
+    /// [`Self::inject`] for sealinit's child processes as well, each of which is counted for
+    /// itself.
     pub(crate) fn inject_into_all(self, call: &str, effect: &str) -> Self {
         self.strace(["-f"]).wrapper(injection(call, effect))
     }
@@ -89,10 +90,10 @@ pub(crate) fn name_of(call: &str) -> &str {
     call.split('(').next().unwrap_or_default()
 }
 
-/// System calls that leave the disk as they find it. A kill on entry to one is a kill on entry to the
-/// next that does not, so each state of the disk is tested once. A call that is not listed counts as
-/// one that writes. `umask` is left out on purpose: it is called before everything that writes and
-/// once more before the service's exec, the two ends that have to be among the points.
+/// System calls that leave the disk as they find it. A kill on entry to one is a kill on entry to
+/// the next that does not, so each state of the disk is tested once. A call that is not listed
+/// counts as one that writes. `umask` is left out on purpose: it is called before everything that
+/// writes and once more before the service's exec, the two ends that have to be among the points.
 const READ_ONLY: [&str; 56] = [
     "access",
     "arch_prctl",
@@ -160,8 +161,8 @@ pub(crate) fn writes(call: &str) -> bool {
     }
 }
 
-/// The points at which a start is to be killed: a call's name, and its number among the calls of that
-/// name, from 1.
+/// The points at which a start is to be killed: a call's name, and its number among the calls of
+/// that name, from 1.
 pub(crate) fn kill_points(calls: &[String]) -> Vec<(String, usize)> {
     let mut count = BTreeMap::new();
     let mut points = Vec::new();

@@ -160,7 +160,7 @@ sandbox_test!(versions_that_are_not_supported, |sandbox| {
     );
 });
 
-// Whoever runs an old binary on a new manifest must learn that, and not a list of keys that it does not know yet.
+// The message for an old binary with a new manifest is the version, not a list of unknown keys.
 sandbox_test!(
     a_newer_version_is_the_only_problem_of_a_newer_manifest,
     |sandbox| {

@@ -125,7 +125,7 @@ fn as_user(user: &Value) -> Value {
     manifest
 }
 
-// systemd issue 6237, htop issue 1894, and what other droppers of privileges took for a user.
+// systemd issue 6237, htop issue 1894, and other strings that programs have taken for a user.
 sandbox_test!(nothing_that_looks_like_a_user_becomes_one, |sandbox| {
     sandbox.one_file(&[]);
     for user in [
@@ -193,7 +193,7 @@ sandbox_test!(the_largest_ids_are_ids, |original| {
         manifest["service"]["group"] = json!(uid);
         sandbox.one_file(&[]).manifest(&manifest);
         let start = sandbox.start();
-        // A user namespace need not have it; then it is said.
+        // A user namespace may not map it; then the message names it.
         if start.exit_code() == 77 {
             start.refused(77, &uid.to_string());
             continue;

@@ -134,40 +134,87 @@ sandbox_test!(values_of_a_wrong_type, |sandbox| {
 
 sandbox_test!(a_key_or_value_cannot_write_to_the_terminal, |sandbox| {
     let odd = r"a\nsealinit: info: state=sealed\u001b[2J";
-    for text in [
-        format!(r#"{{"version": 1, "service": {{"user": "app"}}, "{odd}": 1}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "{odd}"}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app", "group": "{odd}"}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app", "capabilities": ["{odd}"]}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app", "env": {{"{odd}": 1}}}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app", "umask": "{odd}"}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app", "working_dir": "{odd}"}}}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app"}}, "on_drift": "{odd}"}}"#),
-        format!(r#"{{"version": 1, "service": {{"user": "app"}}, "absent": ["{odd}"]}}"#),
-        format!(
-            r#"{{"version": 1, "service": {{"user": "app"}}, "absent": ["/{odd}", "/{odd}"]}}"#
+    let of = |members: &str| service(&members.replace("ODD", odd));
+    let beside = |members: &str| {
+        format!(r#"{{"version": 1, "service": {{"user": "app"}}, {members}}}"#).replace("ODD", odd)
+    };
+    let in_file = |members: &str| file(&members.replace("ODD", odd));
+    let rewrite = r#""user": "app", "supervise": true, "signals": {"rewrite": {"ODD": null}}"#;
+    let target = r#""user": "app", "supervise": true, "signals": {"target": "ODD"}"#;
+    let hash = r#""content": "", "dest": "/a", "sha256": "ODD""#;
+    for (text, code, reason) in [
+        (beside(r#""ODD": 1"#), 78, "unknown key \"a\\nsealinit"),
+        (
+            of(r#""user": "ODD""#),
+            67,
+            "$.service.user: user \"a\\nsealinit",
         ),
-        service(&format!(
-            r#""user": "app", "supervise": true, "signals": {{"rewrite": {{"{odd}": null}}}}"#
-        )),
-        service(&format!(
-            r#""user": "app", "supervise": true, "signals": {{"target": "{odd}"}}"#
-        )),
-        file(&format!(r#""source": "{odd}", "dest": "/a""#)),
-        file(&format!(
-            r#""content": "", "dest": "/a", "sha256": "{odd}""#
-        )),
-        service(&format!(r#""user": "app", "command": ["/{odd}"]"#)),
+        (
+            of(r#""user": "app", "group": "ODD""#),
+            67,
+            "$.service.group: group \"a\\nsealinit",
+        ),
+        (
+            of(r#""user": "app", "capabilities": ["ODD"]"#),
+            78,
+            "$.service.capabilities[0]: ",
+        ),
+        (
+            of(r#""user": "app", "env": {"ODD": 1}"#),
+            78,
+            "expected a string, found a number",
+        ),
+        (
+            of(r#""user": "app", "umask": "ODD""#),
+            78,
+            "$.service.umask: \"a\\nsealinit",
+        ),
+        (
+            of(r#""user": "app", "working_dir": "ODD""#),
+            78,
+            "$.service.working_dir: \"a\\nsealinit",
+        ),
+        (
+            beside(r#""on_drift": "ODD""#),
+            78,
+            "$.on_drift: unknown value \"a\\nsealinit",
+        ),
+        (
+            beside(r#""absent": ["ODD"]"#),
+            78,
+            "$.absent[0]: \"a\\nsealinit",
+        ),
+        (
+            beside(r#""absent": ["/ODD", "/ODD"]"#),
+            78,
+            "$.absent[1]: /a\\nsealinit",
+        ),
+        (of(rewrite), 78, "\"a\\nsealinit"),
+        (
+            of(target),
+            78,
+            "$.service.signals.target: unknown value \"a\\nsealinit",
+        ),
+        (
+            in_file(r#""source": "ODD", "dest": "/a""#),
+            66,
+            "/etc/sealinit/a\\nsealinit",
+        ),
+        (in_file(hash), 78, "$.files[0].sha256: "),
+        (
+            of(r#""user": "app", "command": ["/ODD"]"#),
+            127,
+            "/a\\nsealinit",
+        ),
     ] {
         sandbox.file(MANIFEST, text);
-        // `refused` and `failed` judge each line of the log for control characters and for a second summary.
-        let start = sandbox.start();
-        let code = start.exit_code();
-        start.refused(code, "");
+        // `refused` also asserts that no line of the log has a control character, and that there is
+        // one summary.
+        sandbox.start().refused(code, reason);
     }
 });
 
-// Words of the manifest that nothing but a message would ever show: none of them drives the terminal. (Found by fuzzing.)
+// Strings of the manifest that appear only in messages. (Found by fuzzing.)
 sandbox_test!(
     a_word_of_the_manifest_or_the_seal_cannot_write_to_the_terminal,
     |sandbox| {
@@ -189,7 +236,7 @@ sandbox_test!(
             sandbox.manifest(&manifest);
             let start = sandbox.start();
             let code = start.one_of(&[67, 78]);
-            // That no line has a control character, `refused` looks at.
+            // `refused` asserts that no line has a control character.
             start.refused(code, "$.service");
         }
         let sandbox = sandbox.another();

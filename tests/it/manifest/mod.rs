@@ -11,8 +11,8 @@ mod sources;
 
 use crate::harness::{CONTENT, MANIFEST, Sandbox};
 
-/// Starts with a manifest in which a `▸` stands before each place that is at fault, and asserts that
-/// exactly these problems are reported, each with its place: `$.path: message`.
+/// Starts with a manifest in which a `▸` stands before each place that is at fault, and asserts
+/// that exactly these problems are reported, each with its place: `$.path: message`.
 #[track_caller]
 fn problems(original: &Sandbox, marked: &str, expected: &[&str]) {
     let sandbox = original.another();

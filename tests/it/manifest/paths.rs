@@ -125,7 +125,7 @@ sandbox_test!(
     }
 );
 
-// What sealinit itself reads and writes is not for a manifest to replace.
+// A manifest must not replace the files that sealinit itself reads and writes.
 sandbox_test!(destinations_that_are_sealinits_own, |sandbox| {
     for own in [SEAL, "/var/lib/sealinit", "/var/lib/sealinit/other"] {
         sandbox.manifest(&json!({
@@ -147,7 +147,7 @@ sandbox_test!(destinations_that_are_sealinits_own, |sandbox| {
         "directories": [{"path": "/var/lib/sealinit"}],
     }));
     sandbox.start().refused(78, "/var/lib/sealinit");
-    // What is removed must not be above it.
+    // Nor may it remove a directory above them.
     sandbox.source("tree/a", "");
     for (key, value) in [
         (

@@ -88,7 +88,11 @@ sandbox_test!(
             ("piped", "/etc/sealinit/piped/pipe", "a FIFO"),
             ("device", "/etc/sealinit/device/device", "a device"),
             ("looped", "/etc/sealinit/looped/up", "leads back"),
-            ("dangling", "/etc/sealinit/dangling/link", ""),
+            (
+                "dangling",
+                "/etc/sealinit/dangling/link",
+                "No such file or directory",
+            ),
             (
                 "ours",
                 "/etc/sealinit/ours/.sealinit.0123456789abcdef",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{CONF, CONTENT, SEAL, UserNamespace, one_file, sandbox_test};
 
-/// What the documentation asks for: `--cap-drop ALL` and these.
+/// The documented capabilities: `--cap-drop ALL` and these.
 const DOCUMENTED: [&str; 4] = ["chown", "setuid", "setgid", "setpcap"];
 
 sandbox_test!(the_documented_capabilities_are_enough, |sandbox| {
@@ -153,7 +153,7 @@ sandbox_test!(
     }
 );
 
-// A later start drops root as well, and so needs what that takes.
+// A later start drops root as well, and needs the capabilities for it.
 sandbox_test!(
     a_later_start_with_fewer_capabilities_is_refused,
     |sandbox| {
@@ -205,8 +205,8 @@ sandbox_test!(in_a_user_namespace_everything_is_as_outside, |sandbox| {
     }
 });
 
-// A map of root alone, as `unshare --map-root-user` makes: chown and setresuid say EINVAL, and whoever started this needs to be
-// told what that means.
+// A map of root alone, as `unshare --map-root-user` makes: chown and setresuid return EINVAL, which
+// the message has to explain.
 sandbox_test!(
     a_user_namespace_without_the_services_uid_is_explained,
     |sandbox| {

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{NET_BIND_SERVICE, STATUS};
 use crate::harness::{CAPABILITY_SETS, EMPTY_SET, one_file, sandbox_test};
 
-// Promise 4: the service never has root's ids, groups, capabilities, signal mask, ignored signals or open files unless the
-// manifest says so.
+// Promise 4: the service never has root's ids, groups, capabilities, signal mask, ignored signals
+// or open files unless the manifest says so.
 sandbox_test!(promise_4_nothing_of_root_is_left, |sandbox| {
     sandbox.one_file(STATUS);
     let service = sandbox
@@ -30,7 +30,7 @@ sandbox_test!(it_is_pid_1_itself, |sandbox| {
 sandbox_test!(sealinit_need_not_be_pid_1, |sandbox| {
     sandbox.one_file(STATUS);
     for state in ["sealed", "verified"] {
-        // As under `docker run --init`: another process is, and waits.
+        // As under `docker run --init`: another process is PID 1 and waits.
         let service = sandbox
             .launch()
             .wrapper(["sh", "-c", "\"$@\"; exit $?", "sh"])
@@ -42,7 +42,7 @@ sandbox_test!(sealinit_need_not_be_pid_1, |sandbox| {
     }
 });
 
-// A later start takes another way to the same end.
+// A later start takes another path through the code.
 sandbox_test!(a_later_start_gives_the_same, |sandbox| {
     let mut manifest = one_file(STATUS);
     manifest["service"]["supplementary_groups"] = json!(["certs"]);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -9,19 +11,21 @@ use serde_json::json;
 use super::STATUS;
 use crate::harness::{
     APP, CAPABILITY_SETS, CERTS, CONF, CONTENT, OTHER, SEAL, Sandbox, TRACE, UserNamespace,
-    for_each, has_program, name_of, one_file, sandbox_test, skip,
+    for_each, name_of, one_file, sandbox_test, status,
 };
 
-/// What `docker run --cap-drop ALL` has to add: name, setpriv's name, and whether nothing works without it.
+/// The capabilities to add to `docker run --cap-drop ALL`: name, setpriv's name, and true if a
+/// start always needs it.
 const CAPABILITIES: [(&str, &str, bool); 4] = [
     ("CAP_CHOWN", "chown", true),
     ("CAP_SETUID", "setuid", true),
     ("CAP_SETGID", "setgid", true),
-    // It empties the bounding set; where nothing new can be gained by an exec, that is not needed.
+    // It empties the bounding set, which is not needed under no_new_privs.
     ("CAP_SETPCAP", "setpcap", false),
 ];
 
-// Every subset of the capabilities: it starts if all that are needed are there, and otherwise names all that lack, and no other.
+// Every subset of the capabilities either suffices, or the message names all that are missing and
+// no other.
 sandbox_test!(
     every_set_of_capabilities_is_enough_or_told_what_lacks,
     |original| {
@@ -40,7 +44,7 @@ sandbox_test!(
                     .collect();
                 let lacking: Vec<&str> = (CAPABILITIES.iter().enumerate())
                     .filter(|(i, (name, _, always))| {
-                        // What is not in the bounding set needs not to be taken out of it.
+                        // A capability outside of the bounding set need not be dropped from it.
                         let empty = *name == "CAP_SETPCAP" && given.is_empty();
                         !has(*i) && (*always || !no_new_privileges && !empty)
                     })
@@ -71,7 +75,7 @@ sandbox_test!(
     }
 );
 
-// What an engine hands on in the other sets (CVE-2022-24769) does not reach the service.
+// Capabilities in the other sets that an engine passes on (CVE-2022-24769).
 sandbox_test!(
     inheritable_and_ambient_capabilities_do_not_pass,
     |sandbox| {
@@ -91,7 +95,8 @@ sandbox_test!(
     }
 );
 
-// `--user 1000 --group-add 2000`: groups are the engine's to give, and what the manifest wants beyond them is refused.
+// `--user 1000 --group-add 2000`: the engine gives the groups, and a manifest that wants more is
+// refused.
 sandbox_test!(without_root_the_groups_are_the_engines, |original| {
     for (groups, wanted, works) in [
         ("2000", json!([]), true),
@@ -131,7 +136,7 @@ sandbox_test!(without_root_the_groups_are_the_engines, |original| {
     }
 });
 
-// Root by uid, but of a foreign group and with the engine's groups: none of them is the service's.
+// Root by uid, with another primary group and supplementary groups of the engine.
 sandbox_test!(groups_of_the_engine_do_not_pass_under_root, |sandbox| {
     sandbox.one_file(STATUS);
     let service = sandbox
@@ -146,7 +151,7 @@ sandbox_test!(groups_of_the_engine_do_not_pass_under_root, |sandbox| {
         ),
         ("1000 1000 1000 1000", "1000")
     );
-    // And what is made on the way is root's, whatever group that root had.
+    // New directories belong to group root, not to the group of this process.
     assert_eq!(sandbox.object("/etc/app"), "directory 0755 0:0");
     assert_eq!(
         sandbox.start().success().state(),
@@ -178,15 +183,16 @@ sandbox_test!(
             "{}",
             sandbox.object(CONF)
         );
-        // Seen from outside of the namespace the group is another: that is another container, and is told.
+        // Outside of the namespace the group is another one: drift.
         sandbox.start().refused(80, CONF);
     }
 );
 
-/// With more than root has of itself, so that each step has something to drop.
+/// Adds groups and a capability to those of root, so that each step has something to drop.
 const LADEN: [&str; 3] = ["setpriv", "--groups=0,4", "--inh-caps=+net_raw"];
 
-/// The steps of the drop, in an undisturbed start: what strace showed, and how often that name had been called, plus one.
+/// The steps of the drop in an undisturbed start: the call as strace shows it, and its number among
+/// the calls of that name.
 fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
     let names = [
         "setgroups",
@@ -207,7 +213,7 @@ fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
         let nth = counts.entry(name_of(line)).or_insert(0);
         *nth += 1;
         if name_of(line) == "write" && line.contains("sealinit-seal-v") {
-            // What was before has only acted as somebody else for a while.
+            // The calls before the seal only change the ids for a while.
             steps.clear();
         }
         let asks = line.contains("_READ") || line.contains("_GET_") || line.contains("_IS_SET");
@@ -218,8 +224,8 @@ fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
     steps
 }
 
-// Promise 4: if the drop cannot be proven, the service does not run. No step is taken at its word: each of them says once that it
-// was done and was not, and each attempt to get root back says that it could.
+// Promise 4: if the drop cannot be proven, the service does not run. Each step once reports success
+// without having been done, and each attempt to get root back reports success.
 sandbox_test!(
     promise_4_a_drop_that_lies_is_not_believed,
     strace,
@@ -236,8 +242,8 @@ sandbox_test!(
                     "{name} is no step of\n{steps:#?}"
                 );
             }
-            // Nothing was in the ambient set, and what KEEPCAPS was for is done: these two change nothing any more. Of the forty
-            // capabilities in the bounding set one is enough.
+            // The ambient set is empty and KEEPCAPS is not needed any more, so these two change
+            // nothing. One of the forty capabilities of the bounding set is enough.
             let idle =
                 |call: &str| call.contains("CLEAR_ALL") || call.contains("PR_SET_KEEPCAPS, 0");
             steps.retain(|(call, _)| !idle(call));
@@ -268,7 +274,7 @@ sandbox_test!(
     }
 );
 
-// A bounding set that cannot be read is not taken for an empty one, nor for one that was emptied.
+// An unreadable bounding set counts neither as empty nor as emptied.
 sandbox_test!(
     promise_4_a_bounding_set_that_cannot_be_read_is_not_taken_for_empty,
     strace,
@@ -306,7 +312,7 @@ sandbox_test!(
     }
 );
 
-// setresuid(2) changes one thread, so there must be no other. There never is; here a forged /proc says so.
+// setresuid(2) changes one thread, so there must be no other. Here a forged /proc shows one.
 sandbox_test!(a_second_thread_ends_the_start, |sandbox| {
     sandbox
         .one_file(&["true"])
@@ -321,7 +327,35 @@ sandbox_test!(a_second_thread_ends_the_start, |sandbox| {
     let _ = sandbox.launch().without_proc().start().success();
 });
 
-/// Processes of a uid that is nobody else's on this machine.
+/// A uid that no process of this machine has, and no other test takes while the value lives.
+struct FreeUid {
+    uid: u32,
+    /// Bound to a name that only one process can have.
+    _claim: UnixListener,
+}
+
+impl FreeUid {
+    fn claim() -> Self {
+        // The ids of an outer namespace end at 65,535.
+        let free = (50_000..60_000).find_map(|uid| {
+            let name = format!("sealinit-test-uid-{uid}");
+            let address = SocketAddr::from_abstract_name(name).unwrap();
+            let claim = UnixListener::bind_addr(&address).ok()?;
+            (!Self::is_used(uid)).then_some(Self { uid, _claim: claim })
+        });
+        free.expect("a uid that no process has")
+    }
+
+    fn is_used(uid: u32) -> bool {
+        let uid = uid.to_string();
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .any(|pid| status(pid, "Uid").split(' ').any(|id| id == uid))
+    }
+}
+
+/// Processes that sleep under a uid.
 struct Crowd(Vec<Child>);
 
 impl Crowd {
@@ -337,7 +371,7 @@ impl Crowd {
         };
         let mut crowd = Self((0..3).map(|_| sleep()).collect());
         for child in &mut crowd.0 {
-            // Counted under the uid once it is that.
+            // It counts once it has the uid.
             let status = format!("/proc/{}/status", child.id());
             while !fs::read_to_string(&status)
                 .is_ok_and(|status| status.contains(&format!("Uid:\t{uid}")))
@@ -359,14 +393,13 @@ impl Drop for Crowd {
     }
 }
 
-// The limit counts the processes of a uid on the whole machine, and shows itself at the exec: nobody guesses that.
+// The limit counts the processes of a uid on the whole machine, and is only enforced by the exec.
 sandbox_test!(
     a_limit_of_processes_that_is_reached_is_explained,
+    prlimit,
     |sandbox| {
-        if !has_program("prlimit") {
-            return skip("needs prlimit");
-        }
-        let uid = 54_321;
+        let free = FreeUid::claim();
+        let uid = free.uid;
         let mut manifest = one_file(&["cat", CONF]);
         manifest["service"]["user"] = json!(uid);
         manifest["service"]["group"] = json!(uid);

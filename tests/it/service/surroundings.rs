@@ -35,7 +35,7 @@ sandbox_test!(closed_standard_descriptors_are_the_null_device, |sandbox| {
             descriptors, "/dev/null\n/dev/null\n/dev/null\n",
             "at a later start: {later}"
         );
-        // What opens a closed descriptor again gets the log into a file.
+        // Without the null device, the next opened file would get the log.
         assert_eq!(sandbox.read("/etc/app/app.conf"), CONTENT);
     }
 });
@@ -65,7 +65,7 @@ sandbox_test!(
 );
 
 sandbox_test!(its_output_can_be_opened_again, |sandbox| {
-    // What /dev/stdout and /dev/stderr are links to; images link their log files there.
+    // /dev/stdout and /dev/stderr link there, and images link their log files to those.
     sandbox.one_file(&[
         "sh",
         "-c",

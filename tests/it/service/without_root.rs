@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{APP, CONF, CONTENT, OTHER, SEAL, Sandbox, hash, one_file, sandbox_test};
 
-/// An image that is made for a pod which forbids root: what is to be written belongs to the uid.
+/// Makes an image for a pod that forbids root: the directories to be written belong to the uid.
 fn for_uid(sandbox: &Sandbox, uid: u32, gid: u32, manifest: &Value) {
     sandbox
         .manifest(manifest)
@@ -166,7 +166,7 @@ sandbox_test!(
     }
 );
 
-// The other way round: what the service's uid could have written, root must not believe.
+// Conversely: root must not accept a seal that the service's uid could have written.
 sandbox_test!(a_seal_of_another_uid_is_nothing_root_believes, |sandbox| {
     for_uid(&sandbox, APP, APP, &one_file(&["true"]));
     let _ = sandbox.launch().user(APP, APP).start().success();

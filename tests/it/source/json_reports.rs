@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::blocks;
 use crate::harness::{APP, Launch, sandbox_test};
 
-/// What the README says about the JSON of one command: an example, and what stands behind each of its keys.
+/// The README's example of the JSON of one command, and the remark behind each of its keys.
 struct Shape {
     example: Value,
     remarks: BTreeMap<String, String>,
-    /// Of what the example shows, what a report has not had yet.
+    /// The places of the example that no report has had yet.
     unshown: BTreeSet<String>,
 }
 
@@ -161,7 +161,8 @@ sandbox_test!(
 
         verify.covers(report(&["verify"]));
         status.covers(report(&["status"]));
-        // Something for every key: what differs, what is closed, what is too much, and a manifest that is not the sealed one.
+        // A value for every key: a difference, a closed directory, an extra name, and another
+        // manifest.
         sandbox
             .file("/srv/b", "b\nb\n")
             .file("/srv/absent", "")

@@ -2,6 +2,8 @@
 
 mod json_reports;
 mod readme;
+mod rules;
+mod tree;
 
 use std::fs;
 

@@ -74,7 +74,7 @@ sandbox_test!(
     }
 );
 
-// By name, the name's own line counts; by id, the first that has it.
+// A name stands for its own line, an id for the first line that has it.
 sandbox_test!(
     two_names_of_one_uid_keep_their_own_groups_and_homes,
     |original| {
@@ -111,7 +111,7 @@ sandbox_test!(accounts_of_a_hundred_thousand_lines_are_read, |sandbox| {
     passwd.push_str("app:x:1000:1000::/home/app:/bin/sh\n");
     sandbox.one_file(&["id", "-u"]).file("/etc/passwd", &passwd);
     assert_eq!(sandbox.start().success().stdout, "1000\n");
-    // Without an end of its last line, and with the line ends of another system.
+    // Without a newline at the end of the last line.
     let sandbox = sandbox.another();
     sandbox
         .one_file(&["id", "-u"])
@@ -119,7 +119,7 @@ sandbox_test!(accounts_of_a_hundred_thousand_lines_are_read, |sandbox| {
     assert_eq!(sandbox.start().success().stdout, "1000\n");
 });
 
-// The kernel takes 65,536 supplementary groups; one more must not be found out after the installation.
+// The kernel accepts 65,536 supplementary groups; one more is refused before the installation.
 sandbox_test!(
     too_many_groups_are_refused_before_anything_is_written,
     |sandbox| {

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::harness::{CONF, CONTENT, JOURNAL, Launch, SEAL, Sandbox, sandbox_test};
 
-/// The first start writes its journal when all sources have been read, and nothing has been installed. It is held there for half a
-/// second, which is when `change` happens.
+/// Holds a first start for half a second at its journal, when all sources have been read and
+/// nothing has been installed, and calls `change` meanwhile.
 fn held_between_plan_and_installation(
     launch: Launch<'_>,
     sandbox: &Sandbox,
@@ -21,7 +21,7 @@ fn held_between_plan_and_installation(
         let start = scope.spawn(|| launch.output());
         let begun = Instant::now();
         let state = sandbox.path("/var/lib/sealinit");
-        // Under whatever name the journal is written before it has its own.
+        // The journal is written under a temporary name first.
         while !fs::read_dir(&state).is_ok_and(|mut names| names.next().is_some()) {
             assert!(
                 begun.elapsed() < Duration::from_secs(30) && !start.is_finished(),
@@ -41,7 +41,7 @@ fn held_between_plan_and_installation(
     )
 }
 
-// Small enough to be kept in memory: what is installed is what was planned, and the digest is of that.
+// Small enough to be kept in memory: the planned content is installed, and the digest covers it.
 sandbox_test!(
     a_small_source_that_changes_during_the_start_is_installed_as_it_was_read,
     strace,
@@ -59,10 +59,10 @@ sandbox_test!(
     }
 );
 
-/// What happens to a source.
+/// A change to a source.
 type Change = fn(&Path);
 
-// Too large for memory: it is read again, and what is then read must be what was planned.
+// Too large for memory: it is read again, and the content must be the planned one.
 sandbox_test!(
     a_large_source_that_changes_during_the_start_is_refused_and_never_torn,
     strace,
@@ -95,7 +95,7 @@ sandbox_test!(
             );
             assert!(!sandbox.exists(SEAL) && !sandbox.exists(CONF), "{what}");
             assert!(sandbox.temporaries().is_empty(), "{what}");
-            // With the configuration that was begun with it can be completed, with another one it cannot.
+            // Only the configuration that was begun can be completed.
             if what != "removed" {
                 sandbox.start().failed(83, "/var/lib/sealinit");
             }
@@ -105,7 +105,8 @@ sandbox_test!(
     }
 );
 
-/// A `ConfigMap` as the kubelet makes it: names are links through `..data`, which is itself renamed over when the map changes.
+/// Makes a `ConfigMap` as the kubelet does: names are links through `..data`, which is replaced by
+/// a rename when the map changes.
 fn config_map(sandbox: &Sandbox, content: &str) -> PathBuf {
     sandbox
         .manifest(&json!({
@@ -121,7 +122,7 @@ fn config_map(sandbox: &Sandbox, content: &str) -> PathBuf {
     sandbox.path("/etc/sealinit/map")
 }
 
-/// What the kubelet does, in its order.
+/// Swaps the content of a `ConfigMap` in the kubelet's order.
 fn swap(map: &Path, content: &str) {
     let new = map.join("..2026_11_20_new");
     fs::create_dir(&new).unwrap();
@@ -140,7 +141,7 @@ sandbox_test!(
         let (code, stdout, stderr) =
             held_between_plan_and_installation(sandbox.launch(), &sandbox, || swap(&map, "new\n"));
         assert_eq!((code, stdout.as_str()), (0, "old\n"), "{stderr}");
-        // The newer one waits for a new container.
+        // The newer one applies to a new container.
         assert_eq!(sandbox.start().success().stdout, "old\n");
     }
 );
@@ -163,7 +164,8 @@ sandbox_test!(
     }
 );
 
-// Swapped between one name and the next: no digest can be wrong about what was read, and a pin does not let it pass.
+// Swapped between one name and the next: the digest covers the content that was read, so a pin
+// refuses it.
 sandbox_test!(
     a_config_map_that_is_swapped_while_it_is_read_is_not_the_pinned_one,
     strace,
@@ -171,7 +173,7 @@ sandbox_test!(
         let map = config_map(&sandbox, "old\n");
         let digest = sandbox.digest();
         let before = sandbox.tree().without(&["/etc/sealinit/map"]);
-        // The directory has been listed, and no file been read.
+        // Held after the directory was listed, before a file is read.
         let launch = sandbox
             .launch()
             .args(["--pin", &digest])
@@ -179,7 +181,8 @@ sandbox_test!(
         let output = thread::scope(|scope| {
             let start = scope.spawn(|| launch.output());
             thread::sleep(Duration::from_millis(100));
-            // One of two is changed in place: as if one name were read before the swap and one after it.
+            // One of two files changes in place, as if one name were read before the swap and one
+            // after it.
             fs::write(map.join("..2026_11_20_old/b"), "new\n").unwrap();
             start.join().unwrap()
         });

@@ -135,7 +135,7 @@ sandbox_test!(
             json!([{"command": ["sh", "-c", script], "timeout_seconds": 1}]),
         );
         let since = Instant::now();
-        // The harness's own process looks after PID 1 has ended; here another one stays to look.
+        // PID 1 ends before the harness could look; here a shell stays to look.
         let start = outlived(sandbox.launch(), COUNT);
         let outcome = start.start().code(84);
         assert!(
@@ -173,7 +173,7 @@ sandbox_test!(
     }
 );
 
-// `docker stop` during a check that takes its time: nobody waits for it.
+// `docker stop` during a check that takes long.
 sandbox_test!(a_stop_during_a_check_is_heeded_at_once, |sandbox| {
     checked(
         &sandbox,
@@ -226,10 +226,10 @@ sandbox_test!(a_check_is_killed_without_cap_kill, |sandbox| {
     assert_eq!(outcome.stdout, "1\n");
 });
 
-/// Counts the processes that checks leave behind, of which the shell's own would be one too many.
+/// Counts the sleeping processes that remain; one of them is this shell's own.
 const COUNT: &str = "sleep 50 & sleep 0.3; grep -lx sleep /proc/[0-9]*/comm 2>/dev/null | wc -l";
 
-/// Runs sealinit as a child of a shell that stays, and the script after it has ended.
+/// Runs sealinit as a child of a shell that stays, and then the script.
 fn outlived<'a>(launch: Launch<'a>, script: &str) -> Launch<'a> {
     launch.prelude(&format!("\"$@\"; code=$?; {script}; exit $code; :"))
 }
@@ -290,7 +290,7 @@ sandbox_test!(
     }
 );
 
-// Promise 1 holds where nothing is locked, too.
+// Promise 1 also holds where nothing is locked.
 sandbox_test!(
     a_check_that_changes_what_was_installed_is_found_out,
     |sandbox| {

@@ -69,7 +69,7 @@ sandbox_test!(a_pipe_or_socket_at_the_destination_is_replaced, |sandbox| {
     assert_eq!(sandbox.start().success().stdout, CONTENT);
 });
 
-// Nothing that the manifest does not name is removed: what is in the directory may be the operator's data.
+// Nothing that the manifest does not name is removed: the directory may hold the operator's data.
 sandbox_test!(
     a_directory_at_the_destination_of_a_file_is_refused,
     |sandbox| {
@@ -118,7 +118,8 @@ sandbox_test!(
     }
 );
 
-// Promise 2: every directory on the way is root's and not group- or world-writable, or the start is refused with the remedy.
+// Promise 2: every directory on the way is root's and not group- or world-writable, or the start is
+// refused with the remedy.
 sandbox_test!(
     promise_2_a_directory_on_the_way_that_others_can_change_is_refused,
     |original| {
@@ -148,7 +149,7 @@ sandbox_test!(
     a_link_on_the_way_is_followed_only_where_root_alone_could_have_put_it,
     |sandbox| {
         with_victim(&sandbox);
-        // As /var/run is a link in most images.
+        // /var/run is such a link in most images.
         sandbox
             .directory("/srv/real", 0o755)
             .symlink("/etc/app", "/srv/real");
@@ -207,7 +208,8 @@ sandbox_test!(
     temporaries_of_an_earlier_life_are_replaced_and_not_followed,
     strace,
     |sandbox| {
-        // The name of the temporary is found in what a killed start leaves: it is the same at every start.
+        // The name of the temporary is found in what a killed start leaves: it is the same at every
+        // start.
         with_victim(&sandbox);
         let temporary = {
             let sandbox = sandbox.another();
@@ -320,8 +322,7 @@ sandbox_test!(
     }
 );
 
-// Names of ours that somebody else has in use: a directory full of what looks like temporaries is no obstacle, and only the one
-// that is needed is replaced.
+// A file with the name of another temporary is no obstacle and is not removed.
 sandbox_test!(foreign_names_that_look_like_temporaries_stay, |sandbox| {
     sandbox
         .one_file(&["cat", CONF])

@@ -124,7 +124,7 @@ sandbox_test!(
     }
 );
 
-// As `PostgreSQL` has it in Debian: the directory above the data belongs to the service as well.
+// In Debian's `PostgreSQL`, the directory above the data belongs to the service as well.
 sandbox_test!(
     a_data_directory_may_lie_in_another_of_the_services,
     |sandbox| {
@@ -156,7 +156,7 @@ sandbox_test!(
     }
 );
 
-// Parents that are missing are created root:root 0755, whatever a set-group-ID directory above them hands down.
+// Missing parents are created root:root 0755, even below a set-group-ID directory.
 sandbox_test!(missing_parents_inherit_no_group, |sandbox| {
     sandbox
         .directory("/srv/shared", 0o755)

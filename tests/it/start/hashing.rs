@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{APP, Launch, Sandbox, hash, sandbox_test, skip};
 
-/// More than the 8 MiB from which on there are threads.
+/// Together more than the 8 MiB from which on threads are used.
 const MANY: usize = 24;
 
 /// Long and short in turn.
@@ -30,7 +30,7 @@ fn dest(index: usize) -> String {
     format!("/etc/app/f{index:02}")
 }
 
-/// Half of them named one by one, with the hash that they must have; half in a directory.
+/// Half of them named one by one with their hash, half in a directory.
 fn manifest(count: usize) -> Value {
     let files: Vec<Value> = (0..count / 2)
         .map(|index| {
@@ -64,7 +64,7 @@ fn change(sandbox: &Sandbox, path: &str) {
     file.write_all_at(b"!", middle).unwrap();
 }
 
-/// Every way in which there may be threads or none.
+/// Surroundings with and without threads.
 fn surroundings(launch: Launch<'_>) -> [(&'static str, Launch<'_>); 3] {
     [
         ("all cores", launch.clone()),
@@ -164,7 +164,7 @@ sandbox_test!(
         sandbox
             .remove("/etc/sealinit/files/f02")
             .remove("/etc/sealinit/files/f10");
-        // Two that the manifest names, too; long and short.
+        // Two that the manifest names as well, one long and one short.
         sandbox
             .source("tree/f05", content(5))
             .source("tree/f08", "")
@@ -219,7 +219,7 @@ sandbox_test!(who_may_make_no_thread_verifies_all_the_same, |sandbox| {
         .refused(80, "path=/etc/app/f15 attribute=content");
 });
 
-/// How many threads beside the first `digest` makes, of which root keeps an account.
+/// The number of threads that `digest` creates, counted by root.
 fn threads(sandbox: &Sandbox, wrapper: &[&str]) -> usize {
     let launch = sandbox.launch().subcommand(["digest"]).wrapper(wrapper);
     let options = ["-f", "-e", "trace=clone,clone3", "-o", "/run/calls"];

@@ -8,8 +8,8 @@ use crate::harness::{
     APP, CERTS, CONF, CONTENT, JOURNAL, OTHER, SEAL, hash, one_file, sandbox_test,
 };
 
-// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content, owner, group and mode at that
-// moment.
+// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content, owner,
+// group and mode at that moment.
 sandbox_test!(
     promise_1_the_service_finds_every_entry_as_declared,
     |sandbox| {
@@ -83,7 +83,7 @@ sandbox_test!(what_is_not_said_has_the_documented_default, |sandbox| {
         }))
         .source("app.conf", CONTENT)
         .source("tree/sub/file", "x");
-    // The modes are the manifest's, whatever umask the engine hands down.
+    // The modes are those of the manifest under any inherited umask.
     let _ = sandbox.launch().prelude("umask 0077").start().success();
     for (path, object) in [
         ("/opt/a", "directory 0755 0:0".into()),
@@ -282,7 +282,7 @@ sandbox_test!(an_optional_file_is_sealed_as_it_is_found, |sandbox| {
     assert_eq!(sandbox.start().success().state(), "verified");
 });
 
-// One entry per sealed name, so that the number in the log can be held against the manifest.
+// One entry for each sealed name, so that the number in the log can be compared with the manifest.
 sandbox_test!(entries_are_counted_one_by_one, |sandbox| {
     let mut manifest = one_file(&["true"]);
     manifest["directories"] =

@@ -2,7 +2,7 @@
 
 use crate::harness::{CONF, CONTENT, JOURNAL, SEAL, Sandbox, sandbox_test};
 
-/// A first start that ended for lack of space: its journal is there and its seal is not.
+/// Leaves a first start that ran out of space: with a journal and without a seal.
 fn interrupted(sandbox: &Sandbox) {
     sandbox
         .directory("/etc/app", 0o755)
@@ -69,7 +69,7 @@ sandbox_test!(
     }
 );
 
-// `docker exec` of a second one while the first is at work.
+// `docker exec` of a second one while the first is running.
 sandbox_test!(a_second_sealinit_at_the_same_time_is_refused, |sandbox| {
     sandbox
         .one_file(&["echo", "ran"])

@@ -46,7 +46,7 @@ sandbox_test!(
     }
 );
 
-// The names were resolved once; an account that is renumbered must not make another one the service.
+// Names are resolved once: renumbering an account must not change the uid of the service.
 sandbox_test!(
     the_sealed_ids_are_used_when_the_accounts_change,
     |sandbox| {
@@ -107,7 +107,7 @@ sandbox_test!(a_changed_manifest_is_kept_out_with_a_warning, |sandbox| {
         "{warning}"
     );
     assert!(!sandbox.exists("/etc/app/other"));
-    // The wish to refuse is part of the change, and so not yet in force.
+    // The new policy is part of the change, and so not yet in force.
     manifest["on_manifest_change"] = json!("refuse");
     sandbox.manifest(&manifest);
     keeps(&sandbox, &digest);
@@ -239,7 +239,7 @@ sandbox_test!(
     }
 );
 
-// As with `docker run --read-only` once it is sealed: a later start needs to write nothing.
+// `docker run --read-only` of a sealed volume: a later start writes nothing.
 sandbox_test!(a_later_start_needs_nothing_writable, |sandbox| {
     sealed(&sandbox);
     let later = sandbox

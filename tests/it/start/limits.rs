@@ -7,28 +7,29 @@ use serde_json::json;
 
 use crate::harness::{CONF, Launch, Sandbox, sandbox_test};
 
-/// Twice in one container, on a file system that the harness need not walk; the second start's outcome.
+/// Starts twice in one container, on a file system that the harness need not walk. The outcome is
+/// that of the second start.
 fn twice<'a>(sandbox: &'a Sandbox, target: &str, options: &str) -> Launch<'a> {
     let script =
         "/sbin/sealinit run > /trace/out 2> /trace/log || { cat /trace/log >&2; exit 99; }";
     sandbox.launch().tmpfs(target, options).prelude(script)
 }
 
-// Memory is bounded, whatever the sources: 1 GiB is installed and verified in 64 MiB of address space.
+// Memory does not depend on the size of the sources: 64 MiB of address space for 1 GiB.
 sandbox_test!(
     a_source_of_a_gibibyte_is_installed_and_verified_in_little_memory,
     |sandbox| {
         sandbox
             .one_file(&["stat", "-c", "%s", CONF])
             .directory("/etc/app", 0o755);
-        // The content is what a hole reads as, so that it takes no room where it comes from.
+        // A sparse file, so that the source takes no room.
         File::create(sandbox.path("/etc/sealinit/app.conf"))
             .unwrap()
             .set_len(1 << 30)
             .unwrap();
         let limited =
             twice(&sandbox, "/etc/app", "size=1100m,mode=0755").prelude("ulimit -v 65536");
-        // The harness hashes what it finds before and after, which this is too large for.
+        // Too large for the harness to hash before and after.
         let output = limited.output();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -63,7 +64,7 @@ sandbox_test!(twenty_thousand_files_in_one_directory, |sandbox| {
     );
 });
 
-// The directories on the way are held open: a deep tree needs descriptors.
+// The directories on the way are held open, so a deep tree needs descriptors.
 sandbox_test!(
     a_tree_of_sixty_levels_is_installed_and_verified,
     |sandbox| {
@@ -97,7 +98,7 @@ sandbox_test!(
         "service": {"user": "app", "command": ["true"]},
         "files": [{"content": "", "dest": "/etc/aaa"}, {"content": "", "dest": format!("/srv{deep}/file")}],
     }));
-        // The directories are there, so that preflight has to look at each.
+        // The directories exist, so that preflight has to look at each.
         let mut path = String::from("/srv");
         for _ in 0..60 {
             path.push_str("/deep");
@@ -112,7 +113,7 @@ sandbox_test!(
     }
 );
 
-// A path as long as the system takes them, of names as long as it takes them.
+// A path of the maximum length, of names of the maximum length.
 sandbox_test!(
     a_destination_of_four_kibibytes_is_installed_and_verified,
     |sandbox| {
@@ -129,7 +130,7 @@ sandbox_test!(
             "service": {"user": "app", "command": ["cat", dest]},
             "files": [{"content": "there\n", "dest": dest}],
         }));
-        // Beyond the harness's reach: its own root is longer than sealinit's.
+        // The harness cannot reach it: its path to the root is longer.
         let output = twice(&sandbox, "/deep", "mode=0755").output();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
@@ -141,7 +142,7 @@ sandbox_test!(
     }
 );
 
-// A tree of the source whose names, put below the destination, are too long for the system.
+// A source tree whose names are too long for the system below the destination.
 sandbox_test!(
     what_becomes_too_long_at_its_destination_is_refused_before_anything_is_written,
     |sandbox| {
@@ -157,7 +158,7 @@ sandbox_test!(
                 "files": [{"content": "", "dest": "/etc/aaa"}],
                 "directories": [{"path": format!("/deep{dest}"), "source": "tree"}],
             }));
-        // In memory, for the harness could not look at it.
+        // On a tmpfs, because the harness could not look at it.
         let start = sandbox.launch().tmpfs("/deep", "mode=0755").start();
         let code = start.one_of(&[66, 73, 78]);
         start.refused(code, &name);

@@ -69,7 +69,7 @@ sandbox_test!(
     }
 );
 
-// What is refused is refused with its code, whether anybody can be told or not.
+// A refusal has its exit code even if its reason cannot be written.
 sandbox_test!(
     a_log_that_cannot_be_written_changes_no_exit_code,
     |sandbox| {
@@ -92,7 +92,7 @@ sandbox_test!(
                 assert_eq!(refused.code(80).stdout, "", "{prelude}");
             }
         }
-        // The same before there is a log at all: bad usage.
+        // The same before there is a log: bad usage.
         let usage = sandbox
             .launch()
             .bind_host("/dev/full", "/dev/full")

@@ -74,7 +74,7 @@ sandbox_test!(
     }
 );
 
-// `--read-only` with a volume too few.
+// `--read-only` with a missing volume.
 sandbox_test!(
     whatever_is_read_only_is_refused_before_the_first_write,
     |original| {
@@ -145,7 +145,7 @@ sandbox_test!(
     }
 );
 
-// A read-only file system in which there is nothing to do is no obstacle.
+// A read-only file system without anything to change is no obstacle.
 sandbox_test!(what_is_absent_already_may_be_read_only, |sandbox| {
     let mut manifest = one_file(&["cat", CONF]);
     manifest["absent"] = json!(["/srv/gone", "/srv/no/such/directory/file"]);
@@ -161,7 +161,8 @@ sandbox_test!(what_is_absent_already_may_be_read_only, |sandbox| {
     }
 });
 
-// `-v /some/file:/etc/app/app.conf` mounts over a destination: renaming over it is EBUSY, and removing it as well.
+// `-v /some/file:/etc/app/app.conf` mounts over a destination: renaming over it and removing it are
+// EBUSY.
 sandbox_test!(
     a_destination_that_is_a_mount_point_is_refused_before_the_first_write,
     |original| {
@@ -179,7 +180,8 @@ sandbox_test!(
                 if proc {
                     launch.start().refused(73, at).says("mount point");
                 } else {
-                    // Without /proc nobody can say what is mounted, but the kernel still says no.
+                    // Without /proc the mounts are unknown in advance, but the kernel still
+                    // refuses.
                     launch
                         .without_proc()
                         .start()
@@ -197,7 +199,7 @@ sandbox_test!(
     }
 );
 
-// A volume for the service, or for its configuration as a whole, is what a directory of the manifest is for.
+// A volume for the service, or for its whole configuration, is declared as a directory.
 sandbox_test!(a_directory_that_is_a_mount_point_is_taken_over, |sandbox| {
     sandbox
         .manifest(&json!({
@@ -227,8 +229,8 @@ sandbox_test!(a_directory_that_is_a_mount_point_is_taken_over, |sandbox| {
     assert!(!sandbox.exists("/volumes/app/extra"));
 });
 
-// A volume below a directory that is declared absent, or that `exact` has no place for: what is in it is the operator's, and
-// nothing that is mounted was in the image.
+// A volume below a directory that is declared absent, or at a name that an exact directory does not
+// have: its files belong to the operator, not to the image.
 sandbox_test!(
     what_is_mounted_below_something_to_be_removed_is_never_emptied,
     |original| {

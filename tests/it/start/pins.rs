@@ -61,7 +61,8 @@ sandbox_test!(promise_5_each_changed_input_is_another_pin, |sandbox| {
     assert_eq!(pinned().start().success().state(), "sealed");
 });
 
-// What root by `docker exec` can do without a pin: change a file, remove the seal, and have the next start seal the result.
+// Without a pin, root by `docker exec` can change a file and remove the seal, and the next start
+// seals the result.
 sandbox_test!(
     promise_5_a_configuration_that_was_sealed_again_is_not_the_pinned_one,
     |sandbox| {
@@ -77,7 +78,8 @@ sandbox_test!(
     }
 );
 
-// A seal that was edited to fit tampered files, with its old digest left in, must not pass for the pinned configuration.
+// A seal that was edited to fit tampered files, with its old digest left in, must not pass for the
+// pinned configuration.
 sandbox_test!(promise_5_an_edited_seal_is_not_believed, |sandbox| {
     sandbox.one_file(&["cat", CONF]);
     let digest = sandbox.start().success().summarised("digest");
@@ -119,8 +121,8 @@ sandbox_test!(
     }
 );
 
-// The seal's fields that a pin does not cover, such as the service's uid, come from resolving names on this machine; the seal
-// itself must show that they were changed.
+// The seal's fields that a pin does not cover, such as the service's uid, come from resolving names
+// on this machine; the seal itself must show that they were changed.
 sandbox_test!(every_edit_of_the_seal_shows, |sandbox| {
     sandbox.one_file(&["cat", CONF]);
     let _ = sandbox.start().success();

@@ -50,7 +50,7 @@ sandbox_test!(
         sandbox.start().refused(81, SEAL);
         sandbox.remove(SEAL).directory(SEAL, 0o700);
         sandbox.start().refused(81, SEAL);
-        // Even to the very seal: what a link leads to today it need not lead to tomorrow.
+        // Even to the seal itself: the link may lead elsewhere later.
         sandbox.remove(SEAL).symlink(SEAL, "kept");
         sandbox.start().refused(81, SEAL);
         sandbox.remove(SEAL).symlink(SEAL, "nowhere");
@@ -87,8 +87,7 @@ sandbox_test!(
     }
 );
 
-/// Writes a seal with a right checksum over an edited body: what root by `docker exec` can do, and a bug of a volume driver
-/// cannot.
+/// Writes a seal with a valid checksum over an edited body, as root by `docker exec` could.
 fn forge(sandbox: &Sandbox, edit: impl FnOnce(&mut Value)) {
     let seal = sandbox.read(SEAL);
     let (header, body) = seal.trim_end().split_once('\n').unwrap();
@@ -128,7 +127,7 @@ sandbox_test!(
     }
 );
 
-// An id that stands in the manifest as a number needs no resolving, so the seal cannot say another.
+// A numeric id of the manifest is not resolved, so the seal cannot have another.
 sandbox_test!(
     a_forged_seal_cannot_contradict_the_ids_of_its_manifest,
     |sandbox| {
@@ -178,7 +177,7 @@ sandbox_test!(
     }
 );
 
-// As a tmpfs is mounted by an engine that is told nothing else.
+// The default mode of a tmpfs that an engine mounts.
 sandbox_test!(a_state_directory_of_roots_is_closed_to_others, |sandbox| {
     sandbox
         .one_file(&["true"])

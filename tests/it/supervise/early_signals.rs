@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{COUNT, both, service, summaries, supervised};
 use crate::harness::{EMPTY_SET, JOURNAL, PROBE, sandbox_test, send, status};
 
-/// The service, in the kernel's words, and an exit code that a SIGCHLD ignored by inheritance would lose.
+/// The service's status, and an exit code that an inherited ignored SIGCHLD would lose.
 const LOOK: &[&str] = &["sh", "-c", "cat /proc/self/status; exit 7"];
 
 sandbox_test!(
@@ -30,7 +30,7 @@ sandbox_test!(
     }
 );
 
-// With the full mask and everything ignored, signals are passed on all the same.
+// With the full mask and everything ignored.
 sandbox_test!(
     an_init_that_inherited_a_full_mask_passes_signals_on,
     |sandbox| {
@@ -46,7 +46,8 @@ sandbox_test!(
     }
 );
 
-// Sent before sealinit is there: it waits, and is passed on to a service that knows nothing else of it than its default.
+// A signal that is pending before sealinit runs is passed on to a service with default
+// dispositions.
 sandbox_test!(
     a_signal_that_was_there_first_reaches_the_service,
     |sandbox| {
@@ -71,17 +72,19 @@ sandbox_test!(
     }
 );
 
-// `docker stop` while a large configuration is being installed: the installation is not torn, and the service hears of it.
+// `docker stop` while a large configuration is being installed: the installation is completed, and
+// the service gets the signal.
 sandbox_test!(
     a_signal_while_the_configuration_is_installed_reaches_the_service,
     probe,
     strace,
     |sandbox| {
         let mut manifest = supervised(&["sh", "-c", "echo ran"]);
-        // strace is root's, a child of PID 1, and cannot be ended by what has the service's uid.
+        // strace belongs to root and is a child of PID 1, which cannot end it with the service's
+        // uid.
         manifest["service"]["stop_grace_seconds"] = json!(0);
         sandbox.one_file(&[]).manifest(&manifest);
-        // Whatever is made to last takes its time.
+        // Each fsync takes long.
         let slowly = sandbox.launch().inject("fsync", "delay_enter=400000");
         let running = slowly.running();
         running
@@ -94,17 +97,19 @@ sandbox_test!(
     }
 );
 
-// The program is on a slow disk: the init waits for the exec, and then passes on what has come meanwhile.
+// The program is on a slow disk: the init waits for the exec, then passes on the signals that came
+// meanwhile.
 sandbox_test!(
     a_signal_while_the_service_is_executed_ends_it,
     probe,
     strace,
     |sandbox| {
         let mut manifest = supervised(&["sh", "-c", "sleep 5; echo ran"]);
-        // strace is root's, a child of PID 1, and cannot be ended by what has the service's uid.
+        // strace belongs to root and is a child of PID 1, which cannot end it with the service's
+        // uid.
         manifest["service"]["stop_grace_seconds"] = json!(0);
         sandbox.one_file(&[]).manifest(&manifest);
-        // Counted for each process: the child's first.
+        // Calls are counted for each process: this is the child's first.
         let slowly = "delay_enter=500000:when=1";
         let running = sandbox.launch().inject_into_all("execve", slowly).running();
         running.until("nothing is left but the exec", || {
@@ -116,7 +121,7 @@ sandbox_test!(
     }
 );
 
-// Ctrl-Z between fork and exec: the init waits for the exec, and could neither hear of the stop nor end it.
+// Ctrl-Z between fork and exec: the init waits for the exec, and could not notice the stop.
 sandbox_test!(
     a_stop_by_keyboard_before_the_service_is_executed_stops_nobody,
     probe,

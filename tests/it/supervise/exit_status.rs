@@ -50,7 +50,7 @@ sandbox_test!(expected_exit_codes_are_success, probe, |sandbox| {
         .start()
         .success();
 
-    // A service that died from the signal is one whose shell would say 143.
+    // A service that died from the signal counts as 143, as in a shell.
     manifest["service"]["command"] = json!(["sh", "-c", "echo ready; exec sleep 60"]);
     let sandbox = beside(&sandbox, &manifest);
     let running = sandbox.launch().running();
@@ -81,12 +81,12 @@ sandbox_test!(a_program_that_cannot_be_executed_is_126, probe, |sandbox| {
     }
 });
 
-// What only the exec itself can tell is told once, and its code is the container's.
+// An error of the exec itself is reported once, and its code is the container's.
 sandbox_test!(
     what_the_kernel_will_not_execute_is_126_and_said_once,
     probe,
     |sandbox| {
-        // The head of a program, and nothing of it.
+        // The beginning of an ELF header and nothing else.
         sandbox
             .file("/opt/torn", b"\x7fELF\x02\x01\x01")
             .mode("/opt/torn", 0o755);
@@ -100,7 +100,7 @@ sandbox_test!(
     }
 );
 
-// Nor is that code another where nobody reads the log.
+// The code is the same if the log is closed.
 sandbox_test!(
     what_the_kernel_will_not_execute_is_126_with_a_closed_log_too,
     probe,
@@ -130,7 +130,7 @@ sandbox_test!(every_start_has_one_summary, |sandbox| {
     for format in ["text", "json"] {
         let sandbox = beside(&sandbox, &supervised(&["true"]));
         for state in ["sealed", "verified", "verified"] {
-            // `success` judges the number of summaries.
+            // `success` asserts that there is one summary.
             assert_eq!(
                 sandbox
                     .launch()

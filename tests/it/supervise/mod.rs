@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Launch, PROBE, Sandbox, one_file, with_probe};
 
-/// The probe that prints what signals it gets, and leaves after the last.
+/// The probe that prints the signals that it gets, and leaves after the last.
 const COUNT: &[&str] = &[PROBE, "signals", "main", "64"];
 
 /// [`one_file`], supervised.
@@ -42,7 +42,8 @@ fn beside(sandbox: &Sandbox, manifest: &Value) -> Sandbox {
     sandbox
 }
 
-/// A process above it, as under `docker run --init` or in a pod with a shared process namespace, which says who outlives it.
+/// Puts a process above it that lists the processes that outlive it, as under `docker run --init`
+/// or in a pod with a shared process namespace.
 fn below_another_init(launch: Launch<'_>) -> Launch<'_> {
     let script = "\"$@\"; code=$?; cd /proc
         for process in [0-9]*; do [ $process = 1 ] || echo outlived by $(cat $process/comm); done

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{both, is_gone, service, supervised};
 use crate::harness::{Launch, PROBE, Running, sandbox_test, send, status};
 
-// Both hundreds of times at once: the end of the service among ten thousand orphans is not lost.
+// The service ends at the same moment as ten thousand orphans.
 sandbox_test!(
     the_services_own_end_is_not_lost_in_a_storm_of_orphans,
     |sandbox| {
@@ -33,7 +33,7 @@ sandbox_test!(every_orphan_is_reaped_while_the_service_runs, |sandbox| {
     }
 });
 
-// Also when it is not PID 1, and without a word about it.
+// Also when it is not PID 1, and without a message.
 sandbox_test!(orphans_become_the_inits_children, |sandbox| {
     service(&sandbox, &[PROBE, "adopted"]);
     for launch in both(&sandbox) {
@@ -53,7 +53,7 @@ sandbox_test!(orphans_become_the_inits_children, |sandbox| {
     }
 });
 
-// A child that the process had before it became sealinit is reaped, and taken for nothing else.
+// A child that the process had before it became sealinit is only reaped.
 sandbox_test!(
     a_child_of_the_entrypoint_is_not_taken_for_the_service,
     |sandbox| {
@@ -67,7 +67,8 @@ sandbox_test!(
     }
 );
 
-// What the service leaves behind, wherever it has put itself, may finish: none of the usual inits waits for it.
+// Processes that the service leaves behind in any group or session may finish. The usual inits do
+// not wait for them.
 sandbox_test!(the_whole_tree_ends_gracefully, |sandbox| {
     let script = "/sbin/probe worker group 500 & setsid /sbin/probe worker session 500 & \
         (setsid sh -c '/sbin/probe worker orphan 500 & /sbin/probe worker stopped 500 & wait' &); \
@@ -96,7 +97,7 @@ sandbox_test!(the_whole_tree_ends_gracefully, |sandbox| {
     }
 });
 
-// The service may end by itself, too.
+// The same if the service ends by itself.
 sandbox_test!(
     a_service_that_ends_by_itself_leaves_its_workers_time,
     |sandbox| {
@@ -113,7 +114,7 @@ sandbox_test!(
     }
 );
 
-/// A worker that does not end is killed, when the time is over and not before.
+/// A service with a worker that ignores every signal.
 fn with_a_deaf_worker(grace: u32) -> Value {
     let script =
         "setsid /sbin/probe deaf worker & trap 'exit 4' TERM; while :; do sleep 0.02; done";
@@ -122,7 +123,7 @@ fn with_a_deaf_worker(grace: u32) -> Value {
     manifest
 }
 
-/// What it takes from the termination signal to the end.
+/// The time from the termination signal to the end.
 fn time_to_end(launch: &Launch<'_>, meanwhile: impl FnOnce(&Running, u32)) -> Duration {
     let running = launch.running();
     running.prints("worker ready\n");
@@ -155,7 +156,7 @@ sandbox_test!(
         sandbox.one_file(&[]).manifest(&with_a_deaf_worker(40));
         for (number, launch) in [15, 2].into_iter().zip(both(&sandbox)) {
             let took = time_to_end(&launch, |running, worker| {
-                // Whatever else comes does not.
+                // Other signals do not shorten it.
                 running.signal(10).signal(17).signal(28);
                 thread::sleep(Duration::from_millis(200));
                 assert!(!is_gone(worker), "the time was not over: {running:?}");
@@ -178,7 +179,7 @@ sandbox_test!(
     }
 );
 
-// Who says when a service has had time enough is the engine.
+// The engine decides how long a service may take to end.
 sandbox_test!(
     a_service_that_ignores_termination_is_not_killed,
     probe,
@@ -210,7 +211,7 @@ sandbox_test!(
     }
 );
 
-// Without /proc it cannot be asked who is left, but PID 1 need not ask.
+// Without /proc the remaining processes are unknown, but PID 1 can signal all of them.
 sandbox_test!(without_proc_pid_1_ends_the_whole_tree_too, |sandbox| {
     service(
         &sandbox,

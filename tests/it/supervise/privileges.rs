@@ -11,7 +11,7 @@ use crate::harness::{
     APP, CAPABILITY_SETS, EMPTY_SET, PROBE, UserNamespace, sandbox_test, status, with_probe,
 };
 
-// No root process remains: the init has the service's ids and no capability, whatever the service keeps.
+// The init has the service's ids and no capability, even if the service keeps one.
 sandbox_test!(
     while_the_service_runs_the_init_has_nothing_of_root,
     probe,
@@ -46,7 +46,7 @@ sandbox_test!(
             for set in CAPABILITY_SETS.iter().filter(|set| **set != "CapBnd") {
                 assert_eq!(status(init, set), EMPTY_SET, "{set}");
             }
-            // The bounding set is what an exec may give: the service's own, and the init executes nothing.
+            // The bounding set limits an exec, and the init executes nothing.
             assert_eq!(status(init, "CapBnd"), "0000000000000400");
             assert_eq!(
                 status(running.service(), "CapEff"),
@@ -72,7 +72,7 @@ fn descriptors(pid: u32) -> Vec<String> {
     names
 }
 
-// What the init was started with (a token in its environment, say) is not the service's to read; nor may it be traced.
+// The service cannot read the init's environment, which may hold a token, and cannot trace it.
 sandbox_test!(the_service_cannot_look_into_the_init, |sandbox| {
     let script = "cat /proc/self/environ >/dev/null && echo sees itself
         for file in environ maps auxv mem stack; do cat /proc/$PPID/$file 2>/dev/null && echo $file; done
@@ -89,7 +89,7 @@ sandbox_test!(the_service_cannot_look_into_the_init, |sandbox| {
     }
 });
 
-// tini wakes up each second.
+// tini wakes up every second.
 sandbox_test!(the_init_sleeps_while_the_service_does, |sandbox| {
     service(&sandbox, COUNT);
     let running = sandbox.launch().running();
@@ -100,7 +100,7 @@ sandbox_test!(the_init_sleeps_while_the_service_does, |sandbox| {
             status(init, "nonvoluntary_ctxt_switches"),
         )
     };
-    // It may just be on its way to sleep.
+    // It may not sleep yet.
     let mut before = switches();
     running.until("the init sleeps", || {
         thread::sleep(Duration::from_millis(100));
@@ -161,7 +161,7 @@ sandbox_test!(the_service_leads_a_process_group_of_its_own, |sandbox| {
     assert!(as_pid_1.stdout.ends_with(" 1\n"), "{as_pid_1:?}");
 });
 
-// A capability that the service is to keep cannot be kept where keeping is locked.
+// The securebits forbid to keep a capability.
 sandbox_test!(
     a_service_that_cannot_have_its_capabilities_does_not_run_and_it_is_said_once,
     probe,
@@ -186,7 +186,7 @@ sandbox_test!(
         for call in ["setresuid", "setresgid", "setgroups", "capset"] {
             let sandbox = original.another();
             service(&sandbox, &["sh", "-c", "echo ran"]);
-            // Of setgroups the first call is the preflight's.
+            // The first call of setgroups is the preflight's.
             let when = if call == "setgroups" { 2 } else { 1 };
             let failing = format!("error=EPERM:when={when}+");
             let start = sandbox.launch().inject_into_all(call, &failing).start();
@@ -196,7 +196,8 @@ sandbox_test!(
     }
 );
 
-// What the service keeps its init must give up, after it has started the service: where that fails, neither stays.
+// The init gives up the service's capabilities after it has started the service. If that fails,
+// both end.
 sandbox_test!(
     an_init_that_cannot_give_up_what_the_service_keeps_ends_it,
     probe,

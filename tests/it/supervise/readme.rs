@@ -7,7 +7,7 @@ use std::path::Path;
 use super::service;
 use crate::harness::{PROBE, sandbox_test};
 
-/// A row of the README's table: the numbers, and what it says of them.
+/// A row of the README's table: signal numbers, and the text about them.
 #[derive(Debug)]
 struct Row {
     numbers: Vec<i32>,
@@ -49,7 +49,7 @@ fn signals_table(readme: &str) -> Vec<Row> {
         .collect()
 }
 
-// Every signal is in the table once, and what the table says is what happens.
+// Every signal is in the table once, and behaves as the table says.
 sandbox_test!(the_readme_accounts_for_every_signal, |sandbox| {
     let readme =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
@@ -61,7 +61,7 @@ sandbox_test!(the_readme_accounts_for_every_signal, |sandbox| {
     all.sort_unstable();
     assert_eq!(all, (1..=64).collect::<Vec<_>>(), "{table:#?}");
 
-    // Sent from within, by the service itself: first those of which it says that they cannot be caught, which must do nothing.
+    // Sent by the service itself: first those that cannot be caught, which must do nothing.
     service(
         &sandbox,
         &[

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{COUNT, both, got, service, summaries, supervised};
 use crate::harness::{PROBE, catchable, children, sandbox_test, send, send_until_it_ends, status};
 
-// Every signal that can be caught reaches the service, and as the very same: nothing is dropped, nothing else is made of it.
+// No signal that can be caught is dropped or changed.
 sandbox_test!(
     every_signal_from_outside_reaches_the_service_as_itself,
     |sandbox| {
@@ -30,7 +30,7 @@ sandbox_test!(
     }
 );
 
-// As `docker exec … kill 1` does it, and as a service that signals its parent does: from within, by the service's own uid.
+// Sent by the service's own uid, as by `docker exec … kill 1` or a service that signals its parent.
 sandbox_test!(
     every_signal_from_within_reaches_the_service_as_itself,
     |sandbox| {
@@ -47,7 +47,8 @@ sandbox_test!(
     }
 );
 
-// Those that stop a process and CONT cancel each other in the kernel; all others wait for the service side by side.
+// CONT and the signals that stop a process cancel each other in the kernel; all others stay
+// pending.
 sandbox_test!(signals_that_come_all_at_once_all_arrive, |sandbox| {
     service(&sandbox, COUNT);
     let at_once: Vec<i32> = catchable()
@@ -68,7 +69,7 @@ sandbox_test!(signals_that_come_all_at_once_all_arrive, |sandbox| {
     }
 });
 
-// Real-time signals are queued, and the queue is passed on: as many as were sent.
+// Real-time signals are queued: as many arrive as were sent.
 sandbox_test!(queued_signals_are_as_many_as_were_sent, |sandbox| {
     service(&sandbox, COUNT);
     let running = sandbox.launch().running();
@@ -112,7 +113,7 @@ sandbox_test!(
     }
 );
 
-/// A worker in the service's process group gets what is left to be told after the service has gone, and nothing before.
+/// A service with a worker in its process group, which is ended after the service.
 const WITH_A_WORKER: &str = "/sbin/probe signals worker 15 & exec /sbin/probe signals main 10";
 
 sandbox_test!(by_default_a_signal_is_for_the_service_alone, |sandbox| {
@@ -151,7 +152,7 @@ sandbox_test!(
     }
 );
 
-// By name, beyond 31, to another or to nothing; and once: what a signal is rewritten to is not rewritten again.
+// To another signal or to none, real-time signals included. The new signal is not rewritten again.
 sandbox_test!(signals_are_rewritten_by_name, probe, |sandbox| {
     let mut manifest = supervised(COUNT);
     manifest["service"]["signals"] = json!({"rewrite": {
@@ -195,7 +196,7 @@ sandbox_test!(signals_are_rewritten_by_name, probe, |sandbox| {
     }
 });
 
-// Many a service asks for another signal than the one that its engine sends; KILL is one that only the operator can choose.
+// The operator may choose KILL for a service that ignores other signals.
 sandbox_test!(
     a_signal_may_be_rewritten_to_one_that_cannot_be_caught,
     probe,
@@ -230,7 +231,7 @@ sandbox_test!(a_stopped_service_hears_that_it_shall_end, |sandbox| {
     }
 });
 
-// A service that stopped and was continued by somebody else is not continued once more.
+// The init itself is never stopped.
 sandbox_test!(
     a_service_is_stopped_and_continued_by_signals_through_the_init,
     |sandbox| {
@@ -242,7 +243,7 @@ sandbox_test!(
             let running = launch.running();
             let service = running.prints("ready\n").service();
             for _ in 0..3 {
-                // TTIN under dumb-init freezes the service for good, and under tini does nothing. Here it is what it is.
+                // TTIN freezes the service for good under dumb-init, and does nothing under tini.
                 running.signal(21).until("the service is stopped", || {
                     status(service, "State").starts_with('T')
                 });
@@ -260,7 +261,7 @@ sandbox_test!(
     }
 );
 
-// The kernel's own SIGCHLD is how a child's end is known; only one that somebody sent is a message for the service.
+// The kernel's SIGCHLD reports the end of a child; only one sent by a process is passed on.
 sandbox_test!(
     the_end_of_an_orphan_is_no_signal_for_the_service,
     |sandbox| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{both, service, supervised};
 use crate::harness::{PROBE, Running, sandbox_test};
 
-// A log that nobody reads: the signal that this makes is ours.
+// A write to a log without a reader raises SIGPIPE in the init.
 sandbox_test!(a_closed_log_does_not_end_the_service, |sandbox| {
     service(&sandbox, &["sh", "-c", "echo ran"]);
     let other = sandbox.another();
@@ -23,7 +23,7 @@ sandbox_test!(a_closed_log_does_not_end_the_service, |sandbox| {
 });
 
 sandbox_test!(its_output_can_be_opened_again, |sandbox| {
-    // What /dev/stdout and /dev/stderr are links to; images link their log files there.
+    // /dev/stdout and /dev/stderr link there, and images link their log files to those.
     service(
         &sandbox,
         &[
@@ -73,7 +73,8 @@ sandbox_test!(
     }
 );
 
-// Socket activation names the process that it is meant for, which is the service and no longer the one that was started.
+// LISTEN_PID names the process that the sockets are for: the service, not the process that was
+// started.
 sandbox_test!(activated_sockets_are_the_services, |sandbox| {
     let script = "echo ${LISTEN_PID:-none} $$ ${LISTEN_FDS:-none}; cat <&3; readlink /proc/$$/fd/4; echo $(ls /proc/self/fd)";
     service(&sandbox, &["sh", "-c", script]);
@@ -93,7 +94,7 @@ sandbox_test!(activated_sockets_are_the_services, |sandbox| {
         // The listing itself needs one, the first that is free.
         assert_eq!(all, "0 1 2 3 4 5");
 
-        // Meant for somebody else: nothing is passed, and nothing rewritten.
+        // For another process: nothing is passed or rewritten.
         let ended = launch
             .prelude(&activate.replace("$$", "4711"))
             .running()
@@ -139,7 +140,7 @@ sandbox_test!(
     }
 );
 
-// The pipe behind standard error is full, and whoever should read it has stopped: a start is not stopped with it.
+// The pipe behind standard error is full, and its reader has stopped.
 sandbox_test!(
     a_log_reader_that_has_stopped_reading_does_not_hang_the_start,
     |sandbox| {
@@ -151,14 +152,14 @@ sandbox_test!(
     }
 );
 
-// The same while the service runs, which is stuck in its own log: a signal ends it all the same.
+// The same while the service runs and is stuck in its own log: a signal still ends it.
 sandbox_test!(
     a_log_reader_that_stops_reading_does_not_hang_the_end,
     |sandbox| {
         let script = "(sleep 0.3; while :; do echo flood; done) >&2 & trap 'exit 4' TERM; echo ready; while :; do sleep 0.02; done";
         service(&sandbox, &["sh", "-c", script]);
         for launch in both(&sandbox) {
-            // Its reading end is held, and nothing is read.
+            // The reading end is held and never read.
             let (running, unread) = Running::start_unread(launch.command());
             running.prints("ready\n");
             let flooding = || {

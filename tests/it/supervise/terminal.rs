@@ -7,8 +7,8 @@ use crate::harness::{
     one_file, probe, sandbox_test, send, status,
 };
 
-/// A shell on a terminal, started in every way: with and without a configuration, as PID 1 and as the
-/// leader of some session. The returned disk must outlive them.
+/// A shell on a terminal, started in every way: with and without a configuration, as PID 1 and as
+/// the leader of some session. The returned disk must outlive them.
 fn shells(sandbox: &Sandbox) -> (Vec<Terminal>, Sandbox) {
     let init = ["init", "--user", "app", "--"];
     let bare = Terminal::of(&sandbox.launch().subcommand(init).args(SHELL));
@@ -92,7 +92,7 @@ sandbox_test!(
                 .running
                 .until("sleep has ended", || status(sleeps, "Name") != "sleep");
             terminal.asks("echo alive-$((6 * 7))", "alive-42");
-            // What is stopped when the shell ends is ended with it.
+            // A stopped job ends with the shell.
             terminal.runs("sleep 2000", "sleep");
             terminal
                 .keys(CTRL_Z)
@@ -112,14 +112,14 @@ sandbox_test!(a_change_of_the_windows_size_reaches_the_shell, |sandbox| {
             "set-42",
         );
         terminal.resize(40, 100);
-        // Told by the kernel at once, and by the shell when it reads the next line.
+        // The kernel sends it at once, the shell runs its trap at the next line.
         terminal.asks("stty size", "40 100").prints("changed-42");
         terminal.keys("exit\n");
         terminal.running.end().code(0);
     }
 });
 
-// The kernel tells the foreground, which is the service; the init does not tell it once more.
+// The kernel signals the foreground, which is the service; the init must not repeat it.
 sandbox_test!(a_service_gets_each_key_and_change_once, probe, |sandbox| {
     let count = [PROBE, "signals", "main", "64"];
     let init = sandbox.launch().subcommand(["init", "--"]).args(count);
@@ -129,7 +129,7 @@ sandbox_test!(a_service_gets_each_key_and_change_once, probe, |sandbox| {
         terminal.keys(CTRL_C).prints("main 2\r\n");
         terminal.keys(CTRL_BACKSLASH).prints("main 3\r\n");
         terminal.keys(CTRL_Z).prints("main 20\r\n");
-        // One change: stty tells the kernel rows and columns one after the other.
+        // One change, because stty sets rows and columns one after the other.
         terminal.resize(33, 80).prints("main 28\r\n");
         // As `docker stop` and the engine's own resizing send them: through the init.
         terminal.running.signal(28).signal(15);
@@ -145,7 +145,7 @@ sandbox_test!(a_service_gets_each_key_and_change_once, probe, |sandbox| {
     }
 });
 
-// What is on the terminal is the service's: the device is its uid's, as runc gives it to the user that it starts.
+// The device belongs to the service's uid, as runc gives it to the user that it starts.
 sandbox_test!(the_terminal_belongs_to_the_service, probe, |sandbox| {
     let look = [
         "sh",
@@ -169,7 +169,7 @@ sandbox_test!(the_terminal_belongs_to_the_service, probe, |sandbox| {
     }
 });
 
-// The window is closed: the service hears of it, and nothing is left.
+// The window is closed.
 sandbox_test!(a_hangup_ends_it_all, probe, |sandbox| {
     let service = ["sh", "-c", "(setsid sleep 1000 &); echo ready; sleep 1000"];
     let pid_1 = sandbox
@@ -197,7 +197,8 @@ sandbox_test!(a_hangup_ends_it_all, probe, |sandbox| {
     }
 });
 
-/// A job of somebody's shell: in the background it leaves the foreground to whom it belongs, and in the foreground it takes it.
+/// As a job of a shell: in the background it does not take the foreground, and in the foreground it
+/// does.
 #[test]
 fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
     let mut shell = Command::new("setsid");
@@ -218,7 +219,8 @@ fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
         .running
         .until("sleep has ended", || status(sleeps, "Name") != "sleep");
     terminal.asks("echo code-$?-$((6 * 7))", "code-130-42");
-    // Where standard input is something else, the init is what the terminal knows, and passes on what it gets.
+    // If standard input is not the terminal, the init is in the foreground and passes the signals
+    // on.
     terminal.keys(&format!("{sealinit} init -- sleep 1000 </dev/null\n"));
     let sleeping = || terminal.running.descendants_named("sleep");
     terminal
@@ -233,12 +235,12 @@ fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
     terminal.running.end().code(0);
 }
 
-/// A script on a terminal, without job control: nobody but the init itself gives back what it took, and what reads after it must not be
-/// in the background.
+/// In a script without job control only the init can give the foreground back, and the next command
+/// must not be in the background.
 #[test]
 fn what_comes_after_it_in_a_script_has_the_terminal_again() {
     let sealinit = env!("CARGO_BIN_EXE_sealinit");
-    // What the kernel will not execute was given the terminal too.
+    // A program that the kernel refuses has been given the terminal as well.
     let unfit = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("unfit");
     std::fs::write(&unfit, [&b"\x7fELF\x02\x01"[..], &[0; 250]].concat()).unwrap();
     std::fs::set_permissions(&unfit, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -263,7 +265,8 @@ fn what_comes_after_it_in_a_script_has_the_terminal_again() {
     }
 }
 
-/// A job in the background whose service leaves something behind: the end of that is no reason to take the terminal.
+/// A job in the background whose service leaves a process behind: its end must not take the
+/// terminal.
 #[test]
 fn in_the_background_its_end_takes_no_terminal() {
     let mut shell = Command::new("setsid");

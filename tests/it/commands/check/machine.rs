@@ -63,7 +63,8 @@ sandbox_test!(
     }
 );
 
-// "command missing or not executable by the service's uid", below another root by owner, group and mode alone.
+// "command missing or not executable by the service's uid", below another root by owner, group and
+// mode alone.
 sandbox_test!(
     the_program_is_looked_for_with_the_services_eyes,
     |original| {
@@ -129,7 +130,8 @@ sandbox_test!(
         ];
         for (program, place, why) in cases {
             let sandbox = original.another();
-            // The host's programs are only mounted for a start: below the bare root there is this shell.
+            // The host's programs are only mounted for a start: below the bare root there is this
+            // shell.
             sandbox
                 .directory("/opt", 0o755)
                 .file("/usr/bin/sh", "\x7fELF")
@@ -147,7 +149,7 @@ sandbox_test!(
     }
 );
 
-// A program for another C library: the kernel would only say that a file is missing, which is there.
+// A program for another C library: the kernel's error would only name the program, which exists.
 sandbox_test!(
     a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installed,
     |sandbox| {
@@ -235,7 +237,7 @@ sandbox_test!(
     }
 );
 
-// An absolute source is a path of the container: what the host has there is another file, and most often none.
+// An absolute source is a path of the container; the host has another file there, or none.
 sandbox_test!(
     an_absolute_source_is_not_looked_for_on_the_host,
     |sandbox| {
@@ -278,7 +280,7 @@ sandbox_test!(
         assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
         assert_eq!(lines[2..], expected);
         assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
-        // In the container they are looked at.
+        // In the container they are checked.
         let inside = found(sandbox.launch(), &[], 1);
         assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
         assert!(
@@ -286,7 +288,7 @@ sandbox_test!(
                 .starts_with("the source /etc/passwd does not have the hash"),
             "{inside}"
         );
-        // A source beside the manifest is looked at from outside, too.
+        // A source beside the manifest is checked from outside as well.
         sandbox.remove("/etc/sealinit/app.conf");
         let said = all_text(&from_host(&sandbox, &[]));
         assert!(
@@ -340,7 +342,7 @@ sandbox_test!(
     }
 );
 
-// What `run` refuses, `check` has said, and what `check` finds right, `run` starts.
+// `run` refuses for the reasons that `check` reports, and starts if there are none.
 sandbox_test!(check_and_run_agree, |original| {
     let cases: [fn(&Sandbox, &mut Value); 9] = [
         |_, _| {},

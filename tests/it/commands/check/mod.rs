@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Launch, MANIFEST, Outcome, Sandbox, on_host};
 
-/// What a case does to the image.
+/// A change to the image.
 type Tamper = fn(&Sandbox);
 
 #[track_caller]

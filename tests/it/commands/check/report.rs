@@ -129,7 +129,7 @@ sandbox_test!(every_problem_is_told_at_once, |sandbox| {
             ("service", 127)
         ]
     );
-    // What a mounted container tells, the unpacked image tells on the host, but for the paths of what is mounted.
+    // The report on the host is the same, but for the paths.
     let host = all_text(&from_host(&sandbox, &[])).replace(
         sandbox.path("/").to_str().unwrap().trim_end_matches('/'),
         "",

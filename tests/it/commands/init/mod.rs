@@ -9,10 +9,10 @@ use std::process::Command;
 
 use crate::harness::{Launch, Sandbox, probe, sealinit};
 
-/// What a service says of itself, and no other line of it.
+/// A command that prints its own status.
 const LOOK: [&str; 3] = ["sh", "-c", "cat /proc/self/status"];
 
-/// `sealinit init` on the host itself: not as PID 1, and without any right that the test has not.
+/// `sealinit init` on the host itself: not as PID 1, and with the privileges of the test.
 fn init<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(sealinit());
     command.arg("init").args(words);

@@ -138,7 +138,7 @@ sandbox_test!(a_namespace_that_denies_setgroups_is_refused, |sandbox| {
     assert_eq!(whole.status("Groups"), "1000 2000");
 });
 
-// In a pod that forbids root, the same command line works where the uid is the one that was asked for.
+// In a pod that forbids root, the same command line works if the process has the requested uid.
 sandbox_test!(
     without_root_the_user_that_it_is_already_changes_nothing,
     |sandbox| {
@@ -242,12 +242,13 @@ sandbox_test!(the_init_itself_has_nothing_of_root, probe, |sandbox| {
     running.end().code(0);
 });
 
-/// Whether others of a process's own uid may not look into it: the kernel gives its `/proc` files to root then.
+/// Reports if other processes of the same uid cannot look into a process: its `/proc` files belong
+/// to root then.
 fn is_closed(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}/environ")).is_ok_and(|found| found.uid() == 0)
 }
 
-// Without a user to become there is no change of ids that would close it.
+// Without a change of ids, the kernel would not close it by itself.
 sandbox_test!(
     an_init_that_has_the_commands_uid_is_closed_to_it,
     probe,

@@ -19,7 +19,7 @@ fn orphans_are_reaped_and_the_commands_end_is_not_lost() {
     }
 }
 
-/// Without a namespace, nothing but the init itself ends what the command leaves behind.
+/// Without a namespace, only the init ends the processes that the command leaves behind.
 #[test]
 fn the_whole_tree_ends_gracefully_and_nobody_outlives_it() {
     let script = format!(
@@ -50,7 +50,7 @@ fn the_whole_tree_ends_gracefully_and_nobody_outlives_it() {
     }
 }
 
-/// Others of the same user are not its business.
+/// Other processes of the same user are left alone.
 #[test]
 fn only_its_own_descendants_are_ended() {
     let mut bystander = Command::new("sleep").arg("60").spawn().unwrap();

@@ -141,7 +141,7 @@ sandbox_test!(all_256_exit_codes_pass_pid_1, |sandbox| {
     );
 });
 
-/// Those that end a process by default: all but those that it ignores or that stop it.
+/// The signals that end a process by default.
 #[test]
 fn a_signal_that_ended_the_command_is_added_to_128() {
     let harmless = [17, 18, 23, 28];

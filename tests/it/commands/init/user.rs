@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{LOOK, as_pid_1, as_user};
 use crate::harness::{CAPABILITY_SETS, EMPTY_SET, sandbox_test};
 
-// The ids that others run as root, or as somebody else than was meant: nothing runs, and nothing is guessed.
+// Strings that other programs run as root or as an unintended user.
 sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
     for (spec, code) in [
         ("", 2),
@@ -24,7 +24,7 @@ sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
         ("nobody:4294967296", 2),
         ("nobody:4294967295", 2),
         ("nobody+4294967296", 2),
-        // Names that no account has, though other programs read a number in them.
+        // Names without an account in which other programs read a number.
         ("-1", 67),
         ("nobody:-1", 67),
         (" ", 67),
@@ -47,7 +47,7 @@ sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
         ("nobody:app+bogus", 67),
         ("App", 67),
         ("app:app:app", 67),
-        // Without an account there is no primary group, and gid 0 is nobody's default.
+        // Without an account there is no primary group, and gid 0 is not a default.
         ("2147483648", 67),
         ("4711", 67),
         ("4711+44", 67),
@@ -68,7 +68,7 @@ sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
             "{spec:?}: {outcome:?}"
         );
     }
-    // The name of an option is no user, nor is a missing one.
+    // The name of an option is not a user.
     for words in [
         &["--user", "-1", "--", "id"][..],
         &["--user", "--", "id"],
@@ -83,7 +83,7 @@ sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
 
 sandbox_test!(a_user_is_a_name_or_an_id_with_groups, |sandbox| {
     for (spec, uid, gid, groups) in [
-        // As in Docker: memberships of /etc/group come with a user who is given no group, and only then.
+        // As in Docker: the memberships in /etc/group apply only if no group is given.
         ("app", 1000, 1000, "1000 2000"),
         ("1000", 1000, 1000, "1000 2000"),
         ("app:app", 1000, 1000, "1000"),
@@ -126,7 +126,7 @@ sandbox_test!(a_user_is_a_name_or_an_id_with_groups, |sandbox| {
 // The largest id there is.
 sandbox_test!(an_id_may_be_as_large_as_the_kernel_has_them, |sandbox| {
     let start = as_user(&sandbox, "4294967294:4294967294", &LOOK).start();
-    // In a user namespace, it is not mapped.
+    // A user namespace may not map it.
     if start.exit_code() == 77 {
         start.code(77).says("not mapped");
         return;
@@ -170,7 +170,7 @@ sandbox_test!(accounts_are_read_as_the_c_library_reads_them, |sandbox| {
     assert_eq!(ask("first").code(0).stdout, "1500\n1500\nfirst\n");
     assert_eq!(ask("second").code(0).stdout, "1500\n1600\nsecond\n");
     assert_eq!(ask("1500").code(0).stdout, "1500\n1500\nfirst\n");
-    // Lines that are not sound are nobody's.
+    // Malformed lines do not count.
     sandbox.file(
         "/etc/passwd",
         "app::+0:0::/:\napp:x:-1:0::/:\n+app:x:0:0::/:\napp:x: 0:0::/:\nshort:x:0\napp:x:4294967296:0::/:/bin/sh\n",
@@ -181,7 +181,7 @@ sandbox_test!(accounts_are_read_as_the_c_library_reads_them, |sandbox| {
         assert!([2, 67].contains(&code), "{spec}");
         assert_eq!(refused.code(code).stdout, "", "{spec}");
     }
-    // No accounts, as in an image with nothing in it: ids do.
+    // Without accounts, as in an empty image, ids work.
     for empty in [true, false] {
         if empty {
             sandbox.file("/etc/passwd", "").file("/etc/group", "");
@@ -195,7 +195,7 @@ sandbox_test!(accounts_are_read_as_the_c_library_reads_them, |sandbox| {
     }
 });
 
-// The kernel takes 65536 groups at most.
+// The kernel accepts 65,536 groups at most.
 sandbox_test!(more_groups_than_the_kernel_takes_are_refused, |sandbox| {
     let groups = (0..70_000).fold(String::new(), |mut text, number| {
         writeln!(text, "g{number}:x:{}:app", 100_000 + number).unwrap();
@@ -206,7 +206,7 @@ sandbox_test!(more_groups_than_the_kernel_takes_are_refused, |sandbox| {
         .start()
         .code(77);
     assert_eq!(outcome.stdout, "");
-    // In a user namespace, most of them are not even mapped, and each is told.
+    // A user namespace does not map most of them, and the log names each.
     if !outcome.stderr.contains("not mapped") {
         assert_eq!(outcome.errors().len(), 1, "{outcome:?}");
     }

@@ -91,7 +91,7 @@ sandbox_test!(neither_content_nor_hash_of_a_secret_is_shown, |sandbox| {
     }
 });
 
-// The forecast comes true.
+// The start does what the plan says.
 sandbox_test!(what_is_foretold_is_done_and_then_kept, |sandbox| {
     prepared(&sandbox, "refuse");
     assert_eq!(foretold(&sandbox, &[])["start"], "seal");

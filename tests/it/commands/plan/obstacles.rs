@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{foretold, foretold_by, prepared};
 use crate::harness::{APP, CONF, JOURNAL, Launch, hash, sandbox_test};
 
-/// That a start is foretold to be refused, and for what; then that it is, in the same words, with nothing changed.
+/// Asserts that `plan` announces a refusal with these obstacles, and that the start is then refused
+/// in the same words, with nothing changed.
 #[track_caller]
 fn refused_as_foretold(
     launch: Launch<'_>,
@@ -30,7 +31,7 @@ fn refused_as_foretold(
     found
 }
 
-/// An error of the log as `plan` says it: drift has its fields there.
+/// An error of the log in the words of `plan`; in the log, drift has fields.
 fn words(error: &str) -> String {
     let Some(fields) = error.strip_prefix("drift path=") else {
         return error.into();
@@ -56,7 +57,7 @@ sandbox_test!(what_would_refuse_a_start_is_an_obstacle, |sandbox| {
         "cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command",
     ];
     refused_as_foretold(sandbox.launch(), &[], 73, &both);
-    // Of a configuration that is not the pinned one, nothing else matters.
+    // For a configuration that is not the pinned one, nothing else is reported.
     let (other, digest) = (format!("sha256:{}", "0".repeat(64)), sandbox.digest());
     let pin = format!(
         "the configuration is not the pinned one: expected {other}, found {digest}; correct --pin or the configuration"
@@ -65,7 +66,7 @@ sandbox_test!(what_would_refuse_a_start_is_an_obstacle, |sandbox| {
     assert_eq!(found["pin"], "mismatch");
 });
 
-// `warn` puts up with drift, and not with others who could have replaced what is sealed.
+// `warn` accepts drift, but not a directory in which others could have replaced a sealed entry.
 sandbox_test!(
     a_directory_that_others_could_replace_is_foretold_to_refuse_under_warn,
     |sandbox| {
@@ -78,7 +79,7 @@ sandbox_test!(
             found["entries"][0]["differences"][0]["attribute"], "parent",
             "{found}"
         );
-        // Drift of another kind is run with, and the lock is what the summary will say.
+        // With drift of another kind the service runs, and the lock is that of the summary.
         sandbox.mode("/etc/app", 0o755).mode(CONF, 0o444);
         let found = foretold(&sandbox, &[]);
         assert_eq!(
@@ -137,7 +138,7 @@ sandbox_test!(
                 .success();
             let other = "--: command: expected echo given, found echo other";
             refused_as_foretold(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
-            // Beside the service nobody repeats what the container was started with.
+            // Beside the running service, the container's command is usually not given.
             let found = foretold(&sandbox, &[]);
             assert_eq!(found["start"], "verify");
             assert_eq!(
@@ -155,7 +156,7 @@ sandbox_test!(
     }
 );
 
-// Without root, what was closed since cannot even be looked at.
+// Without root, a directory that was closed since cannot be read.
 sandbox_test!(
     what_cannot_be_looked_at_is_foretold_to_refuse_under_warn,
     |sandbox| {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::harness::{Sandbox, Start, TRACE, name_of};
 
-/// What each call can answer in life, in the words of its manual page. A call that is not listed cannot fail, or (`brk`, `mmap`)
-/// can do so only before `main`.
+/// The errors of each call in its manual page. A call that is not listed cannot fail, or (`brk`,
+/// `mmap`) only before `main`.
 const ERRORS: [(&str, &[&str]); 23] = [
     ("capget", &["EPERM"]),
     ("capset", &["EPERM"]),
@@ -51,12 +51,13 @@ fn errors_of(call: &str) -> Vec<&'static str> {
                 "EACCES", "EDQUOT", "EINTR", "EIO", "EMFILE", "ENOSPC", "EPERM", "EROFS",
             ]
         }
-        // The standard library's `read_dir`, which walks the sources, does not try again.
+        // `read_dir` of the standard library, which walks the sources, does not repeat an
+        // interrupted call.
         "openat" | "open" if call.contains("O_DIRECTORY") && !call.contains("O_NOFOLLOW") => {
             vec!["EACCES", "EIO", "EMFILE"]
         }
         "openat" | "open" => vec!["EACCES", "EINTR", "EIO", "EMFILE"],
-        // What was only read has nothing to write back.
+        // A file that was only read has nothing to write back.
         "close" if call.contains("</etc/sealinit/") || call.contains("</proc/") => vec!["EINTR"],
         // The kernel's own files are in memory.
         "getdents64" if !call.contains("</proc/") => vec!["EIO"],
@@ -64,7 +65,8 @@ fn errors_of(call: &str) -> Vec<&'static str> {
         "setgroups" | "setresgid" | "setresuid" if call.ends_with("= 0") => {
             vec!["EAGAIN", "EINVAL", "EPERM"]
         }
-        // Not EINVAL: that is what ends the list of capabilities, and that it does not end too early is proven afterwards.
+        // Not EINVAL, which ends the list of capabilities; a proof afterwards shows that it did not
+        // end too early.
         "prctl" if call.contains("PR_CAPBSET_DROP") => vec!["EPERM"],
         "prctl" if call.contains("PR_SET_") => vec!["EINVAL", "EPERM"],
         _ => ERRORS
@@ -74,8 +76,8 @@ fn errors_of(call: &str) -> Vec<&'static str> {
     }
 }
 
-/// What a message says of an error: glibc's words, musl's, or nix's, without the letter in which they differ.
-pub(super) fn words_of(errno: &str) -> &'static str {
+/// The words for an error, of glibc, musl or nix, without the first letter, in which they differ.
+fn words_of(errno: &str) -> &'static str {
     match errno {
         "EACCES" => "ermission denied",
         "EAGAIN" => "Try again|emporarily unavailable",
@@ -100,9 +102,9 @@ pub(super) fn words_of(errno: &str) -> &'static str {
 pub(super) struct Fault<'a> {
     /// As strace showed it in the undisturbed start.
     pub(super) call: &'a str,
-    /// How often this name was called before, plus one.
+    /// Its number among the calls of that name, from 1.
     pub(super) nth: usize,
-    /// Where it stands among all calls.
+    /// Its index among all calls.
     pub(super) at: usize,
     pub(super) errno: &'static str,
 }
@@ -134,9 +136,18 @@ impl Fault<'_> {
         start
     }
 
+    /// The words for the error in the log of a start; the first known ones if there are none.
+    pub(super) fn reason(&self, start: &Start) -> &'static str {
+        let mut known = words_of(self.errno).split('|');
+        let first = known.clone().next().unwrap_or_default();
+        known
+            .find(|words| start.log().contains(words))
+            .unwrap_or(first)
+    }
+
     /// The file that the call is about, where it is one of the disk.
     pub(super) fn path(&self) -> Option<String> {
-        // Under its temporary name a file is nobody's concern: its directory is named.
+        // For a temporary file, the message names its directory.
         let is_temporary = |name: &str| {
             name.starts_with(".sealinit.") || name == "seal.new" || name == "journal.new"
         };
@@ -181,24 +192,25 @@ fn takes_name(call: &str) -> bool {
     .contains(&call)
 }
 
-/// What equal calls have in common: the name, the files and the flags.
+/// The part that equal calls have in common: the name, the files and the flags.
 fn site(call: &str) -> String {
     let name = name_of(call);
-    // Not the result, which is another one when the call fails.
+    // Without the result, which differs when the call fails.
     let call = call.rsplit_once(" = ").map_or(call, |(call, _)| call);
     let mut site = name.to_owned();
     if name.starts_with("cap") {
         return site;
     }
     if name.starts_with("set") {
-        // Ids are what these are about: to act as somebody for a while, to drop root, to try to get it back.
+        // Their arguments distinguish them: to act as another user, to drop root, to try to get it
+        // back.
         return call.trim_end().to_owned();
     }
     let paths = call
         .split('<')
         .skip(1)
         .filter_map(|part| part.split('>').next());
-    // The numbers of pipes are other ones at each start.
+    // The numbers of pipes differ at each start.
     for path in paths.filter(|path| path.starts_with('/')) {
         write!(site, " <{path}>").unwrap();
     }

@@ -14,7 +14,7 @@ use crate::harness::for_each;
 pub(super) struct Table(Mutex<BTreeMap<(String, String), BTreeMap<String, usize>>>);
 
 impl Table {
-    /// Tests every item, on all processors, and publishes the table before it fails for those that were not as they must be.
+    /// Tests every item on all processors, and publishes the table before it fails.
     pub(super) fn fill<T: Sync>(
         &self,
         name: &str,
@@ -53,7 +53,7 @@ impl Table {
             .map_or_else(BTreeSet::new, |row| row.keys().cloned().collect())
     }
 
-    /// Writes it where it can be read.
+    /// Writes the table to a file.
     fn publish(&self, name: &str) {
         let mut text = format!("{:<14} {:<10} outcome (how often)\n", "call", "error");
         for ((call, error), outcomes) in self.0.lock().unwrap().iter() {

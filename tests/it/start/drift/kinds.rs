@@ -24,8 +24,8 @@ macro_rules! kinds {
     )*};
 }
 
-/// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content, owner, group and mode at that
-/// moment.
+/// Promise 1: if the service runs, every sealed entry had exactly the recorded type, content,
+/// owner, group and mode at that moment.
 fn is_refused(sandbox: &Sandbox, tamper: Tamper, expected: &Expected) {
     configured(sandbox, "refuse");
     tamper(sandbox);
@@ -85,7 +85,7 @@ kinds! {
         => expected(CONF, "type", "file", "nothing");
     file_became_directory: |sandbox| { sandbox.remove(CONF).file("/etc/app/app.conf/sub/file", "x"); }
         => expected(CONF, "type", "file", "directory");
-    // The content is right, but whoever controls the link's target controls it from now on.
+    // The content is right, but the owner of the link's target controls it from now on.
     file_became_symlink: |sandbox| { sandbox.remove(CONF).file("/etc/app/copy", CONTENT).symlink(CONF, "copy").remove("/etc/app/copy"); }
         => expected(CONF, "type", "file", "symlink");
     file_became_fifo: |sandbox| { sandbox.remove(CONF).fifo(CONF); }

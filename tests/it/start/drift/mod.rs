@@ -37,7 +37,7 @@ fn manifest(on_drift: &str) -> Value {
     })
 }
 
-/// What a drift is called in the log: the path, the attribute, what the seal says and what is there.
+/// A drift in the log: path, attribute, sealed and found value.
 struct Expected {
     path: &'static str,
     attribute: &'static str,
@@ -55,7 +55,7 @@ fn expected(path: &'static str, attribute: &'static str, sealed: &str, found: &s
 }
 
 impl Expected {
-    /// As in a text log, where a value is quoted if it has more than one word.
+    /// The fields as in a text log, where a value of more than one word is quoted.
     fn line(&self) -> String {
         let quoted = |value: &str| {
             if value.contains(' ') {
@@ -87,7 +87,7 @@ impl Expected {
     }
 }
 
-/// A content that is longer or shorter than the sealed one; the log tells the lengths.
+/// The drift of a content of another length than the sealed one; the log has the lengths.
 fn resized(path: &'static str, sealed: &str, found: &str) -> Expected {
     let hash = hash(sealed);
     expected(

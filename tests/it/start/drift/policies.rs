@@ -18,7 +18,7 @@ sandbox_test!(
 
 sandbox_test!(a_directory_that_became_a_link_is_not_followed, |sandbox| {
     configured(&sandbox, "refuse");
-    // The same names with the same contents, somewhere else.
+    // The same names with the same contents in another place.
     sandbox
         .directory("/srv/elsewhere", 0o550)
         .owner("/srv/elsewhere", 0, APP)
@@ -49,7 +49,8 @@ sandbox_test!(
     }
 );
 
-// Promise 2: every directory on the way is root's and not group- or world-writable, or the start is refused with the remedy.
+// Promise 2: every directory on the way is root's and not group- or world-writable, or the start is
+// refused with the remedy.
 sandbox_test!(
     promise_2_a_directory_on_the_way_that_became_unsafe_is_refused_under_every_policy,
     |original| {

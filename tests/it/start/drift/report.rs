@@ -65,7 +65,7 @@ sandbox_test!(odd_names_are_listed_escaped, |sandbox| {
         let path = std::path::Path::new("/etc/app/tree").join(OsStr::from_bytes(name));
         sandbox.file(path, "");
     }
-    // `refused` judges every line for control characters and a second summary.
+    // `refused` asserts that no line has a control character, and that there is one summary.
     let refused = sandbox
         .start()
         .refused(80, "path=/etc/app/tree/-rf attribute=extra");
@@ -88,7 +88,7 @@ sandbox_test!(
     content_is_never_printed_and_of_a_secret_not_even_the_hash,
     |sandbox| {
         configured(&sandbox, "refuse");
-        // Of the sealed length, so that it comes to the hashes.
+        // Of the sealed length, so that the hashes are compared.
         let tampered = "tampered 1234\n";
         sandbox
             .file(CONF, tampered)

@@ -157,7 +157,7 @@ impl Case {
                 };
                 self.expected.insert(dest, expected);
             }
-            // Nothing is said about a mutable file that is optional and missing.
+            // A mutable file that is optional and missing may be anything.
             None if mutable => {}
             None => {
                 self.plant(random, &dest);
@@ -167,7 +167,7 @@ impl Case {
         Value::Object(entry)
     }
 
-    /// What an earlier life may have left at a file's destination.
+    /// Plants an object that an earlier container may have left at a file's destination.
     fn plant(&mut self, random: &mut Random, dest: &Path) {
         let plant = match random.below(12) {
             0 | 1 => Plant::File {
@@ -191,7 +191,7 @@ impl Case {
         entry.insert("source".into(), json!(source));
         let (mut uid, gid, mode) = Self::attributes(random, &mut entry, &DIRECTORY_MODES, 0o550);
         if uid != 0 && random.one_in(4) {
-            // Who owns a directory can replace what is in it, whoever that is.
+            // The owner of a directory can replace the files in it.
             self.refusal = Some("root");
         } else if uid != 0 {
             entry.remove("owner");
@@ -208,7 +208,7 @@ impl Case {
             exact,
         };
         self.expected.insert(path.clone(), directory.clone());
-        // An empty source directory has to be there, too.
+        // The source directory must exist even if nothing else is in it.
         self.sources
             .insert(format!("{source}/first").into(), b"first".to_vec());
         let mut files = vec![(PathBuf::from("first"), b"first".to_vec())];
@@ -251,7 +251,7 @@ impl Case {
             self.expected.insert(dest, expected);
         }
         match random.below(4) {
-            // What the image has in it stays, unless the source is all that may be there.
+            // Other names of the image stay, unless the entry is exact.
             0 => {
                 self.plants.push((path.join("extra"), Plant::FullDirectory));
                 if exact {
@@ -304,7 +304,7 @@ impl Case {
         json!(path)
     }
 
-    /// Something for which it must be refused.
+    /// Adds a reason for which the case must be refused.
     fn spoil(&mut self, random: &mut Random) {
         let sealed = |expected: &Expected| {
             !matches!(
@@ -358,7 +358,7 @@ impl Case {
         }
     }
 
-    /// The image with the sources and what was planted.
+    /// The image with the sources and the planted objects.
     pub(super) fn sandbox(&self, original: &Sandbox) -> Sandbox {
         let sandbox = original.another();
         sandbox.manifest(&self.manifest).file(VICTIM, "victim");
@@ -375,7 +375,7 @@ impl Case {
                 Plant::Directory { mode, uid } if sandbox.exists(path) => {
                     sandbox.mode(path, mode).owner(path, uid, uid);
                 }
-                // Two entries may share a parent, but nothing else.
+                // Two entries may only share a parent.
                 _ if sandbox.exists(path) => {}
                 Plant::File { mode, uid } => {
                     sandbox

@@ -1,8 +1,7 @@
 //! Generated manifests, sources and planted states, and a second opinion on the result.
 //!
-//! Each case is made from its number alone, and a failure names it:
-//! `GENERATED_SEED=17 cargo test --test it generated::` runs that one again, `GENERATED_CASES=5000` runs
-//! more of them.
+//! Each case is made from its number alone, and a failure names it: `GENERATED_SEED=17 cargo test
+//! --test it generated::` runs that one again, `GENERATED_CASES=5000` runs more of them.
 
 mod case;
 mod tampering;
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Sandbox, Tree, for_each, hash, sandbox_test};
 
-/// xorshift64*: as random as it has to be, and the same everywhere.
+/// xorshift64*: sufficiently random, and the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -53,14 +52,14 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    /// A content: empty, short, longer than what is held in memory, not text.
+    /// A content: empty, short, or too long to be held in memory; not text.
     fn content(&mut self) -> Vec<u8> {
         let length = *self.pick(&[0, 1, 13, 4096, 70_000]);
         (0..length).map(|_| self.next().to_le_bytes()[3]).collect()
     }
 }
 
-/// What must be at a path.
+/// The expected object at a path.
 #[derive(Clone, Debug, PartialEq)]
 enum Expected {
     File {
@@ -80,18 +79,18 @@ enum Expected {
     Absent,
 }
 
-/// A configuration, the image that it is for, and what must come of it.
+/// A configuration, the image that it is for, and the expected result.
 struct Case {
     seed: u64,
     manifest: Value,
     /// By name beside the manifest.
     sources: BTreeMap<OsString, Vec<u8>>,
-    /// In the image, before the first start: what to do to it.
+    /// Objects that are in the image before the first start.
     plants: Vec<(PathBuf, Plant)>,
     expected: BTreeMap<PathBuf, Expected>,
     /// Below these anything may change: directories to be emptied, given away or removed.
     free: BTreeSet<PathBuf>,
-    /// Why it must be refused.
+    /// The reason for which it must be refused.
     refusal: Option<&'static str>,
 }
 
@@ -138,7 +137,7 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// A name as it is printed.
+/// A path as it is printed.
 fn shown(path: &Path) -> String {
     let mut shown = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
@@ -155,7 +154,7 @@ fn shown(path: &Path) -> String {
     shown.replace('"', "\\\"")
 }
 
-/// Files that an earlier container's service left where a mutable one is declared: data, which is kept.
+/// Files of an earlier container's service at the place of a mutable file: data, which is kept.
 fn data<'c>(case: &'c Case, sandbox: &Sandbox) -> BTreeMap<&'c PathBuf, String> {
     let is_data = |(path, expected): (&'c PathBuf, &Expected)| match expected {
         Expected::File {
@@ -171,7 +170,7 @@ fn data<'c>(case: &'c Case, sandbox: &Sandbox) -> BTreeMap<&'c PathBuf, String> 
     case.expected.iter().filter_map(is_data).collect()
 }
 
-/// What is on disk is what was declared, by an opinion that shares no line with the program's.
+/// Asserts that the disk is as declared; shares no code with the program.
 fn assert_as_declared(case: &Case, data: &BTreeMap<&PathBuf, String>, sandbox: &Sandbox) {
     for (path, expected) in &case.expected {
         let expected = match expected {
@@ -195,7 +194,8 @@ fn assert_as_declared(case: &Case, data: &BTreeMap<&PathBuf, String>, sandbox: &
     }
 }
 
-/// Nothing but the declared destinations, what is below them where that is meant, and missing parents was changed.
+/// Asserts that only declared destinations, names below free directories and missing parents have
+/// changed.
 fn assert_nothing_else(case: &Case, before: &Tree, after: &Tree) {
     let paths: BTreeSet<&PathBuf> = before.0.keys().chain(after.0.keys()).collect();
     for path in paths {
@@ -242,7 +242,7 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
     }
     if let Some(reason) = case.refusal {
         let start = sandbox.start();
-        // By what the manifest says or by what is on the disk.
+        // Because of the manifest or because of the disk.
         let code = start.one_of(&[73, 78]);
         start.refused(code, reason);
         return;
@@ -293,7 +293,7 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
     }
 }
 
-// Plan, installation and verification agree with each other and with a second opinion; a change is always found, and named.
+// Plan, installation and verification agree with each other and with a second opinion.
 sandbox_test!(
     what_is_declared_is_installed_and_verified_and_every_change_is_found,
     |original| {
@@ -312,7 +312,7 @@ sandbox_test!(
     }
 );
 
-/// A generator that never makes what it is there for would pass.
+/// A generator that makes too little would make the other tests pass.
 #[test]
 fn the_generator_makes_something_of_everything() {
     let cases: Vec<Case> = (0..250).map(Case::new).collect();
@@ -340,7 +340,7 @@ fn the_generator_makes_something_of_everything() {
     assert!(plants.len() > 15, "{plants:?}");
 }
 
-// The digest covers every byte, every name and every absence: the nearest neighbours of a configuration have others.
+// The digest covers every byte, every name and every absence.
 sandbox_test!(the_digest_of_every_neighbour_is_another, |original| {
     for_each(&seeds(40), |seed| {
         let _naming = Naming(*seed);
@@ -351,7 +351,7 @@ sandbox_test!(the_digest_of_every_neighbour_is_another, |original| {
         for (name, content) in &case.sources {
             let path = Path::new("/etc/sealinit").join(name);
             let host = sandbox.path(&path);
-            // A changed declared hash is another error; here only what the digest has to see.
+            // A source with a declared hash would be an error instead.
             if !case.manifest.to_string().contains(&hash(content)) {
                 let mut changed = content.clone();
                 changed.push(b'x');

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Case, Expected, Random};
 use crate::harness::{CERTS, OTHER, Sandbox};
 
-/// One change to a sealed entry, and how to take it back.
+/// One change to a sealed entry, and the way to take it back.
 pub(super) struct Tampering {
     pub(super) path: PathBuf,
     pub(super) attribute: &'static str,
@@ -33,7 +33,7 @@ pub(super) fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Opt
     let (attribute, undo): (&str, Undo) = match expected {
         Expected::Absent => {
             let parent = host.parent().unwrap();
-            // Otherwise it would have to be removed again as well.
+            // A new parent would have to be removed again as well.
             if !parent.exists() {
                 return None;
             }
@@ -64,7 +64,7 @@ pub(super) fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Opt
             let moved = host.with_file_name("moved away");
             match random.below(if is_file { 6 } else { 4 }) {
                 0 => {
-                    // A bit that takes nothing from us and opens nothing to others.
+                    // A bit that changes neither the access of root nor that of the service.
                     let other = if mode & 0o001 == 0 {
                         mode | 0o001
                     } else {
@@ -93,7 +93,7 @@ pub(super) fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Opt
                     ("group", Box::new(undo))
                 }
                 3 => {
-                    // Out of the directory, in which a name too many would be drift, too.
+                    // Out of the directory, in which an extra name would be drift as well.
                     let moved = sandbox.path("/root/moved away");
                     fs::rename(&host, &moved).unwrap();
                     let kind = random.below(3);
