@@ -75,7 +75,7 @@ fn whole() -> Value {
 }
 
 #[test]
-fn the_schema_is_one_by_its_own_meta_schema() {
+fn the_schema_is_valid_by_its_meta_schema() {
     let schema = schema();
     assert_eq!(
         schema["$schema"],
@@ -174,7 +174,7 @@ fn every_object_and_every_written_value_has_examples_that_are_valid() {
 }
 
 #[test]
-fn what_is_right_is_right_for_both() {
+fn valid_manifests_are_accepted_by_schema_and_reader() {
     let validator = validator();
     let mut manifests = vec![whole(), json!({"version": 1, "service": {}})];
     manifests.extend(schema()["examples"].as_array().unwrap().iter().cloned());
@@ -205,7 +205,7 @@ fn what_is_right_is_right_for_both() {
 
 /// Strict: the editor underlines every mistake that the reader refuses.
 #[test]
-fn what_is_wrong_is_wrong_for_both() {
+fn invalid_manifests_are_refused_by_schema_and_reader() {
     let validator = validator();
     let mistakes = [
         ("", json!([])),

@@ -6,7 +6,7 @@ use super::{configured, from_host, inside, json_of, sealed};
 use crate::harness::{CONF, JOURNAL, SEAL, all_text, on_host, sandbox_test};
 
 #[test]
-fn a_root_that_is_none_cannot_be_looked_at() {
+fn a_root_that_does_not_exist_is_an_error() {
     for command in ["verify", "status"] {
         let output = on_host([command, "--root", "/no/such/root"]);
         assert_eq!(output.status.code(), Some(74), "{output:?}");
@@ -30,7 +30,7 @@ sandbox_test!(a_report_that_cannot_be_written_is_an_error, |sandbox| {
     }
 });
 
-sandbox_test!(status_tells_what_is_sealed, |sandbox| {
+sandbox_test!(status_shows_what_is_sealed, |sandbox| {
     sealed(&sandbox);
     let digest = sandbox.digest();
     let found = inside(&sandbox, &["status"], 0).stdout;
@@ -86,7 +86,7 @@ sandbox_test!(status_tells_what_is_sealed, |sandbox| {
     assert_eq!(String::from_utf8(from_host.stdout).unwrap(), found);
 });
 
-sandbox_test!(status_says_plainly_when_nothing_is_sealed, |sandbox| {
+sandbox_test!(status_reports_that_nothing_is_sealed, |sandbox| {
     configured(&sandbox);
     assert_eq!(
         inside(&sandbox, &["status"], 0).stdout,

@@ -66,7 +66,7 @@ fn wrong_usage_is_2_and_nothing_is_started() {
     }
 }
 
-sandbox_test!(an_invalid_variable_is_as_wrong_as_the_option, |sandbox| {
+sandbox_test!(an_invalid_variable_is_an_error_of_usage, |sandbox| {
     sandbox.one_file(&["echo", "ran"]);
     for (variable, value) in [
         ("SEALINIT_PIN", "abc"),

@@ -89,26 +89,23 @@ sandbox_test!(verify_lists_every_difference_in_order, |sandbox| {
     }
 });
 
-sandbox_test!(
-    verify_of_what_was_never_sealed_finds_nothing_sealed,
-    |sandbox| {
-        configured(&sandbox);
-        let error = "nothing is sealed in /var/lib/sealinit; the first sealinit run seals";
-        assert_eq!(
-            inside(&sandbox, &["verify"], 1).stdout,
-            format!("unsealed: {error}\n")
-        );
-        assert_eq!(
-            json_of(&sandbox, &["verify"], 1),
-            json!({
-                "result": "unsealed", "digest": null, "pin": "none", "lock": null, "entries": 0, "mutable": 0,
-                "differences": [], "unseen": [], "error": error,
-            })
-        );
-    }
-);
+sandbox_test!(verify_reports_that_nothing_is_sealed, |sandbox| {
+    configured(&sandbox);
+    let error = "nothing is sealed in /var/lib/sealinit; the first sealinit run seals";
+    assert_eq!(
+        inside(&sandbox, &["verify"], 1).stdout,
+        format!("unsealed: {error}\n")
+    );
+    assert_eq!(
+        json_of(&sandbox, &["verify"], 1),
+        json!({
+            "result": "unsealed", "digest": null, "pin": "none", "lock": null, "entries": 0, "mutable": 0,
+            "differences": [], "unseen": [], "error": error,
+        })
+    );
+});
 
-sandbox_test!(verify_of_an_interrupted_first_start_says_so, |sandbox| {
+sandbox_test!(verify_reports_an_interrupted_first_start, |sandbox| {
     configured(&sandbox);
     sandbox.file(
         JOURNAL,
@@ -122,7 +119,7 @@ sandbox_test!(verify_of_an_interrupted_first_start_says_so, |sandbox| {
 });
 
 sandbox_test!(
-    verify_believes_no_seal_that_a_start_would_refuse,
+    verify_refuses_a_seal_that_a_start_would_refuse,
     |original| {
         let tampers: [(&str, Tamper); 5] = [
             ("its checksum is not the recorded one", |sandbox| {
@@ -163,7 +160,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(verify_compares_with_the_pin_too, |sandbox| {
+sandbox_test!(verify_compares_the_digest_with_the_pin, |sandbox| {
     sealed(&sandbox);
     let digest = sandbox.digest();
     assert_eq!(
@@ -265,7 +262,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    verify_by_the_services_uid_cannot_look_at_roots_seal,
+    verify_by_the_services_uid_cannot_read_the_seal_of_root,
     |sandbox| {
         sealed(&sandbox);
         let verify = |format: &str| {
@@ -291,7 +288,7 @@ sandbox_test!(
 
 // "Works as the service's own uid as far as permissions allow and says what it could not look at."
 sandbox_test!(
-    verify_without_root_goes_on_where_it_cannot_look,
+    verify_without_root_continues_after_unreadable_entries,
     |sandbox| {
         sandbox
             .manifest(&json!({

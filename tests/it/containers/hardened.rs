@@ -97,7 +97,7 @@ docker_test!(
 
 // "privilege lacking (all of what lacks is named)".
 docker_test!(
-    root_without_capabilities_is_refused_and_told_what_it_lacks,
+    root_without_capabilities_is_refused_with_all_missing_ones,
     {
         let configuration = Configuration::example("nginx");
         let container = Image::nginx()
@@ -188,7 +188,7 @@ docker_test!(no_new_privileges_from_the_engine_changes_nothing, {
 });
 
 // "as PID 1 or not": under `--init` the service is a child of Docker's init.
-docker_test!(under_another_init_the_service_is_the_same, {
+docker_test!(under_another_init_the_service_has_the_same_credentials, {
     let configuration = Configuration::example("nginx");
     let container = serving("--init", &configuration);
     assert_eq!(container.summary().get("state"), "sealed");
@@ -207,7 +207,7 @@ docker_test!(under_another_init_the_service_is_the_same, {
 });
 
 // "capabilities": a kept one reaches the service, which needs it for a port below 1024.
-docker_test!(a_kept_capability_lets_nginx_have_port_80, {
+docker_test!(a_kept_capability_lets_nginx_bind_port_80, {
     let configuration = Configuration::example("nginx");
     configuration.replace("nginx.conf", "listen 8080;", "listen 80;");
     // By default Docker allows every port to every user.

@@ -6,7 +6,7 @@ use super::{HTTP, NGINX_RUNS, PAGE, serving};
 use crate::harness::{Configuration, Image, docker_test};
 
 // "`SEALINIT_*` variables never reach the service."
-docker_test!(the_service_never_sees_sealinits_variables, {
+docker_test!(variables_of_sealinit_do_not_reach_the_service, {
     let configuration = Configuration::example("nginx");
     let options = "--env SEALINIT_LOG_FORMAT=json --env SEALINIT_LOG_LEVEL=debug \
          --env SEALINIT_UNKNOWN=1 --env COLOUR=blue";
@@ -118,7 +118,7 @@ docker_test!(
 );
 
 // "other: the service's own" exit code, and 126 and 127 where there is none.
-docker_test!(the_exit_code_is_the_services_own, {
+docker_test!(the_exit_code_is_that_of_the_service, {
     let configuration = Configuration::example("nginx");
     let start = |command: &[&str]| {
         let arguments = [&["run", "--"], command].concat();

@@ -74,7 +74,7 @@ docker_test!(verify_says_the_same_inside_and_from_the_host, {
 
 // "With a pin, deleting or forging the seal, the manifest or a source by docker exec as root does
 // not get another configuration run".
-docker_test!(with_a_pin_no_forgery_runs, {
+docker_test!(with_a_pin_no_forged_configuration_runs, {
     let attacks = [
         (
             "echo forged >> /etc/nginx/nginx.conf && rm -r /var/lib/sealinit && mkdir /tmp/m && cp -r /etc/sealinit/. /tmp/m && cp /etc/nginx/nginx.conf /tmp/m",
@@ -123,7 +123,7 @@ docker_test!(with_a_pin_no_forgery_runs, {
 });
 
 // "the smoke test of an image"
-docker_test!(an_image_is_tried_without_writing_anything, {
+docker_test!(check_tries_an_image_without_writing_anything, {
     let configuration = Configuration::example("nginx");
     let check = |configuration: &Configuration, code: i32| {
         let run = Image::nginx().run().configuration(configuration);

@@ -136,7 +136,7 @@ docker_test!(tampering_by_docker_exec_refuses_the_restart, {
 
 // "the sealed configuration runs and a warning says that recreating the container applies the new
 // one".
-docker_test!(a_new_configuration_takes_a_new_container, {
+docker_test!(a_new_configuration_applies_to_a_new_container, {
     let configuration = Configuration::example("nginx");
     let container = serving("", &configuration);
     let old = container.summary().get("digest").to_owned();

@@ -80,7 +80,7 @@ fn time_to_end(init: u32, signal: i32) -> Duration {
     since.elapsed()
 }
 
-docker_test!(docker_stop_ends_it_at_once, {
+docker_test!(docker_stop_ends_the_service_at_once, {
     let configuration = Configuration::example("nginx");
     let nginx = supervised("", &configuration);
     let took = nginx.stop();
@@ -169,7 +169,7 @@ docker_test!(neither_the_init_nor_the_service_has_anything_of_root, {
 });
 
 // PID 1 has the environment that the engine gave it.
-docker_test!(the_service_cannot_look_into_pid_1, {
+docker_test!(the_service_cannot_read_the_environment_of_pid_1, {
     let look = "cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/exe /proc/1/cwd";
     let words = ["init", "--user", "www-data", "--", "sh", "-c", look];
     let container = Image::nginx()

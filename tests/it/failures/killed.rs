@@ -135,7 +135,7 @@ sandbox_test!(
 
 // A driver that reports a write that it has not done: the hash covers the content on disk.
 sandbox_test!(
-    promise_1_a_write_that_lied_is_not_sealed,
+    promise_1_a_write_that_did_not_happen_is_not_sealed,
     strace,
     |sandbox| {
         sandbox.one_file(&["echo", "ran"]);

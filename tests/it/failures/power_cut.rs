@@ -333,36 +333,45 @@ fn survives(original: &Sandbox, system: &FileSystem) {
 
 // Promise 3: a power cut at any instant of the first start leaves no seal, and the next start
 // repairs everything; or a seal that matches.
-sandbox_test!(promise_3_a_power_cut_on_ext4, |sandbox| {
-    if !may_mount() {
-        // Not possible in a user namespace; the run outside of it has this test.
-        return if std::env::var_os("SANDBOX").is_some() {
-            leave_out("not in a user namespace")
-        } else {
-            skip(NEEDED)
-        };
+sandbox_test!(
+    promise_3_a_power_cut_on_ext4_leaves_a_sound_disk,
+    |sandbox| {
+        if !may_mount() {
+            // Not possible in a user namespace; the run outside of it has this test.
+            return if std::env::var_os("SANDBOX").is_some() {
+                leave_out("not in a user namespace")
+            } else {
+                skip(NEEDED)
+            };
+        }
+        survives(&sandbox, &EXT4);
+        survives(&sandbox, &EXT4_UNFORGIVING);
     }
-    survives(&sandbox, &EXT4);
-    survives(&sandbox, &EXT4_UNFORGIVING);
-});
+);
 
 const NEEDED: &str = "needs root, /dev/loop-control, strace and e2fsprogs";
 
-sandbox_test!(promise_3_a_power_cut_on_xfs, |sandbox| {
-    if may_mount() && has_program("mkfs.xfs") && mountable("xfs") {
-        survives(&sandbox, &XFS);
-    } else {
-        leave_out("needs root, /dev/loop-control, xfsprogs and a kernel with xfs");
+sandbox_test!(
+    promise_3_a_power_cut_on_xfs_leaves_a_sound_disk,
+    |sandbox| {
+        if may_mount() && has_program("mkfs.xfs") && mountable("xfs") {
+            survives(&sandbox, &XFS);
+        } else {
+            leave_out("needs root, /dev/loop-control, xfsprogs and a kernel with xfs");
+        }
     }
-});
+);
 
-sandbox_test!(promise_3_a_power_cut_on_btrfs, |sandbox| {
-    if may_mount() && has_program("mkfs.btrfs") && mountable("btrfs") {
-        survives(&sandbox, &BTRFS);
-    } else {
-        leave_out("needs root, /dev/loop-control, btrfs-progs and a kernel with btrfs");
+sandbox_test!(
+    promise_3_a_power_cut_on_btrfs_leaves_a_sound_disk,
+    |sandbox| {
+        if may_mount() && has_program("mkfs.btrfs") && mountable("btrfs") {
+            survives(&sandbox, &BTRFS);
+        } else {
+            leave_out("needs root, /dev/loop-control, btrfs-progs and a kernel with btrfs");
+        }
     }
-});
+);
 
 /// Reports if the kernel has the file system, after an attempt to load its module.
 fn mountable(kind: &str) -> bool {
@@ -374,7 +383,7 @@ fn mountable(kind: &str) -> bool {
 // Shows that these tests can fail: if only the seal is synced, a power cut leaves a seal for empty
 // files.
 sandbox_test!(
-    a_seal_that_is_synced_before_what_it_seals_is_found_out,
+    a_power_cut_reveals_a_seal_that_was_synced_before_its_files,
     |sandbox| {
         if !may_mount() {
             return leave_out(NEEDED);

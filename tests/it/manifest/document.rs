@@ -37,27 +37,30 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_manifest_that_is_missing, |sandbox| {
+sandbox_test!(a_missing_manifest_is_refused, |sandbox| {
     let refused = sandbox.start().refused(78, MANIFEST);
     assert_eq!(refused.errors().len(), 1, "{refused:?}");
 });
 
-sandbox_test!(a_manifest_that_is_no_regular_file_is_no_hang, |sandbox| {
-    sandbox.fifo(MANIFEST);
-    sandbox.start().refused(78, "a FIFO");
-    sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);
-    sandbox.start().refused(78, "a directory");
-    sandbox.remove(MANIFEST).file(MANIFEST, "");
-    sandbox
-        .launch()
-        .bind_host("/dev/zero", MANIFEST)
-        .start()
-        .refused(78, "a device");
-    sandbox.remove(MANIFEST).symlink(MANIFEST, "manifest.json");
-    sandbox.start().refused(78, MANIFEST);
-});
+sandbox_test!(
+    a_manifest_that_is_not_a_regular_file_is_refused_without_blocking,
+    |sandbox| {
+        sandbox.fifo(MANIFEST);
+        sandbox.start().refused(78, "a FIFO");
+        sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);
+        sandbox.start().refused(78, "a directory");
+        sandbox.remove(MANIFEST).file(MANIFEST, "");
+        sandbox
+            .launch()
+            .bind_host("/dev/zero", MANIFEST)
+            .start()
+            .refused(78, "a device");
+        sandbox.remove(MANIFEST).symlink(MANIFEST, "manifest.json");
+        sandbox.start().refused(78, MANIFEST);
+    }
+);
 
-sandbox_test!(a_manifest_that_is_empty, |sandbox| {
+sandbox_test!(an_empty_manifest_is_refused, |sandbox| {
     problems(
         &sandbox,
         "▸",
@@ -70,17 +73,20 @@ sandbox_test!(a_manifest_that_is_empty, |sandbox| {
     );
 });
 
-sandbox_test!(a_manifest_that_is_truncated_anywhere, |sandbox| {
-    let whole = serde_json::to_string(&one_file(&["true"])).unwrap();
-    sandbox.source("app.conf", CONTENT);
-    for length in (1..whole.len()).step_by(7).chain([whole.len() - 1]) {
-        sandbox.file(MANIFEST, &whole[..length]);
-        let refused = sandbox.start().refused(78, "not JSON");
-        assert_eq!(refused.errors().len(), 1, "{refused:?}");
+sandbox_test!(
+    a_manifest_that_is_truncated_anywhere_is_refused,
+    |sandbox| {
+        let whole = serde_json::to_string(&one_file(&["true"])).unwrap();
+        sandbox.source("app.conf", CONTENT);
+        for length in (1..whole.len()).step_by(7).chain([whole.len() - 1]) {
+            sandbox.file(MANIFEST, &whole[..length]);
+            let refused = sandbox.start().refused(78, "not JSON");
+            assert_eq!(refused.errors().len(), 1, "{refused:?}");
+        }
     }
-});
+);
 
-sandbox_test!(a_manifest_that_is_not_json, |sandbox| {
+sandbox_test!(a_manifest_that_is_not_json_is_refused, |sandbox| {
     problems(&sandbox, "▸# comment\n{}", &["$: not JSON: expected value"]);
     problems(
         &sandbox,
@@ -94,20 +100,23 @@ sandbox_test!(a_manifest_that_is_not_json, |sandbox| {
     );
 });
 
-sandbox_test!(a_manifest_with_a_comma_too_many, |sandbox| {
-    for text in [
-        "{\"version\": 1,}",
-        "{\"version\": 1, \"absent\": [\"/a\",]}",
-    ] {
-        sandbox.file(MANIFEST, text);
-        sandbox
-            .start()
-            .refused(78, "not JSON")
-            .says("remove the comma");
+sandbox_test!(
+    a_manifest_with_a_trailing_comma_is_refused_with_the_remedy,
+    |sandbox| {
+        for text in [
+            "{\"version\": 1,}",
+            "{\"version\": 1, \"absent\": [\"/a\",]}",
+        ] {
+            sandbox.file(MANIFEST, text);
+            sandbox
+                .start()
+                .refused(78, "not JSON")
+                .says("remove the comma");
+        }
     }
-});
+);
 
-sandbox_test!(a_manifest_that_is_not_utf_8, |sandbox| {
+sandbox_test!(a_manifest_that_is_not_utf_8_is_refused, |sandbox| {
     sandbox.file(MANIFEST, b"{\n  \"versi\xf6n\": 1\n}");
     let refused = sandbox.start().refused(78, "not UTF-8");
     assert_eq!(
@@ -116,7 +125,7 @@ sandbox_test!(a_manifest_that_is_not_utf_8, |sandbox| {
     );
 });
 
-sandbox_test!(a_manifest_that_is_oversized, |sandbox| {
+sandbox_test!(an_oversized_manifest_is_refused, |sandbox| {
     let mut text = serde_json::to_vec(&one_file(&["true"])).unwrap();
     text.resize(64 << 20, b' ');
     sandbox.file(MANIFEST, text).source("app.conf", CONTENT);
@@ -124,7 +133,7 @@ sandbox_test!(a_manifest_that_is_oversized, |sandbox| {
     assert_eq!(refused.errors().len(), 1, "{refused:?}");
 });
 
-sandbox_test!(a_manifest_that_is_nested_too_deeply, |sandbox| {
+sandbox_test!(a_manifest_that_is_nested_too_deeply_is_refused, |sandbox| {
     sandbox.file(
         MANIFEST,
         format!("{{\"version\": 1, \"x-deep\": {}", "[".repeat(100_000)),
@@ -132,7 +141,7 @@ sandbox_test!(a_manifest_that_is_nested_too_deeply, |sandbox| {
     sandbox.start().refused(78, "not JSON");
 });
 
-sandbox_test!(a_document_of_another_type, |sandbox| {
+sandbox_test!(a_document_that_is_not_an_object_is_refused, |sandbox| {
     problems(&sandbox, "▸[]", &["$: expected an object, found an array"]);
     problems(
         &sandbox,
@@ -142,7 +151,7 @@ sandbox_test!(a_document_of_another_type, |sandbox| {
     problems(&sandbox, "▸null", &["$: expected an object, found null"]);
 });
 
-sandbox_test!(versions_that_are_not_supported, |sandbox| {
+sandbox_test!(unsupported_versions_are_refused, |sandbox| {
     problems(
         &sandbox,
         r#"{"version": ▸2, "service": {"user": "app"}}"#,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{file, problems, service};
 use crate::harness::{APP, CONF, CONTENT, MANIFEST, one_file, sandbox_test};
 
-sandbox_test!(names_of_digits, |sandbox| {
+sandbox_test!(names_that_are_digits_are_refused, |sandbox| {
     for key in ["user", "group"] {
         let others = if key == "user" {
             ""
@@ -37,7 +37,7 @@ sandbox_test!(names_of_digits, |sandbox| {
     );
 });
 
-sandbox_test!(ids_that_are_none, |sandbox| {
+sandbox_test!(numbers_that_are_not_ids_are_refused, |sandbox| {
     for id in ["-1", "1.5", "4294967296", "1e3"] {
         problems(
             &sandbox,
@@ -126,7 +126,7 @@ fn as_user(user: &Value) -> Value {
 }
 
 // systemd issue 6237, htop issue 1894, and other strings that programs have taken for a user.
-sandbox_test!(nothing_that_looks_like_a_user_becomes_one, |sandbox| {
+sandbox_test!(strings_that_look_like_users_are_refused, |sandbox| {
     sandbox.one_file(&[]);
     for user in [
         "",
@@ -186,7 +186,7 @@ sandbox_test!(nothing_that_looks_like_a_user_becomes_one, |sandbox| {
     }
 });
 
-sandbox_test!(the_largest_ids_are_ids, |original| {
+sandbox_test!(the_largest_uids_are_accepted, |original| {
     for uid in [2_147_483_648_u32, 4_294_967_294] {
         let sandbox = original.another();
         let mut manifest = as_user(&json!(uid));

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{directory, file, problems, service};
 use crate::harness::{MANIFEST, SEAL, hash, one_file, sandbox_test};
 
-sandbox_test!(missing_keys, |sandbox| {
+sandbox_test!(missing_keys_are_refused, |sandbox| {
     problems(
         &sandbox,
         "▸▸{}",
@@ -30,40 +30,43 @@ sandbox_test!(missing_keys, |sandbox| {
     );
 });
 
-sandbox_test!(unknown_keys_with_the_nearest_known_one, |sandbox| {
-    problems(
-        &sandbox,
-        r#"{"version": 1, "service": {"user": "app"}, "file": ▸[]}"#,
-        &["$.file: unknown key \"file\"; did you mean \"files\"?"],
-    );
-    problems(
-        &sandbox,
-        &service(r#""user": "app", "no_new_privilege": ▸true"#),
-        &[
-            "$.service.no_new_privilege: unknown key \"no_new_privilege\"; did you mean \"no_new_privileges\"?",
-        ],
-    );
-    problems(
-        &sandbox,
-        &file(r#""content": "", "dst": ▸"/a", "dest": "/b""#),
-        &["$.files[0].dst: unknown key \"dst\"; did you mean \"dest\"?"],
-    );
-    problems(
-        &sandbox,
-        &directory(r#""path": "/a", "Mode": ▸"0750""#),
-        &["$.directories[0].Mode: unknown key \"Mode\"; did you mean \"mode\"?"],
-    );
-    problems(
-        &sandbox,
-        &directory(r#""path": "/a", "$schema": ▸1"#),
-        &[
-            "$.directories[0]['$schema']: unknown key \"$schema\"; known here: path, source, owner, group, mode, file_mode, \
+sandbox_test!(
+    unknown_keys_are_refused_with_the_nearest_known_one,
+    |sandbox| {
+        problems(
+            &sandbox,
+            r#"{"version": 1, "service": {"user": "app"}, "file": ▸[]}"#,
+            &["$.file: unknown key \"file\"; did you mean \"files\"?"],
+        );
+        problems(
+            &sandbox,
+            &service(r#""user": "app", "no_new_privilege": ▸true"#),
+            &[
+                "$.service.no_new_privilege: unknown key \"no_new_privilege\"; did you mean \"no_new_privileges\"?",
+            ],
+        );
+        problems(
+            &sandbox,
+            &file(r#""content": "", "dst": ▸"/a", "dest": "/b""#),
+            &["$.files[0].dst: unknown key \"dst\"; did you mean \"dest\"?"],
+        );
+        problems(
+            &sandbox,
+            &directory(r#""path": "/a", "Mode": ▸"0750""#),
+            &["$.directories[0].Mode: unknown key \"Mode\"; did you mean \"mode\"?"],
+        );
+        problems(
+            &sandbox,
+            &directory(r#""path": "/a", "$schema": ▸1"#),
+            &[
+                "$.directories[0]['$schema']: unknown key \"$schema\"; known here: path, source, owner, group, mode, file_mode, \
          exact, recursive",
-        ],
-    );
-});
+            ],
+        );
+    }
+);
 
-sandbox_test!(duplicate_keys, |sandbox| {
+sandbox_test!(duplicate_keys_are_refused, |sandbox| {
     problems(
         &sandbox,
         r#"{"version": 1, ▸"version": 1, "service": {"user": "app"}}"#,
@@ -86,7 +89,7 @@ sandbox_test!(duplicate_keys, |sandbox| {
     );
 });
 
-sandbox_test!(values_of_a_wrong_type, |sandbox| {
+sandbox_test!(values_of_a_wrong_type_are_refused, |sandbox| {
     problems(
         &sandbox,
         r#"{"version": ▸"1", "service": ▸[], "files": ▸{}, "absent": [▸1], "on_drift": ▸true}"#,
@@ -132,7 +135,7 @@ sandbox_test!(values_of_a_wrong_type, |sandbox| {
     );
 });
 
-sandbox_test!(a_key_or_value_cannot_write_to_the_terminal, |sandbox| {
+sandbox_test!(keys_and_values_cannot_drive_the_terminal, |sandbox| {
     let odd = r"a\nsealinit: info: state=sealed\u001b[2J";
     let of = |members: &str| service(&members.replace("ODD", odd));
     let beside = |members: &str| {
@@ -216,7 +219,7 @@ sandbox_test!(a_key_or_value_cannot_write_to_the_terminal, |sandbox| {
 
 // Strings of the manifest that appear only in messages. (Found by fuzzing.)
 sandbox_test!(
-    a_word_of_the_manifest_or_the_seal_cannot_write_to_the_terminal,
+    strings_of_the_manifest_or_the_seal_cannot_drive_the_terminal,
     |sandbox| {
         sandbox.one_file(&["true"]);
         let escape = "\u{1b}[31m\u{7f}\u{9b}";

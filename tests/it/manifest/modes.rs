@@ -5,30 +5,33 @@ use serde_json::json;
 use super::{directory, file, problems, service};
 use crate::harness::{APP, OTHER, hash, sandbox_test};
 
-sandbox_test!(numeric_modes_with_what_to_write_instead, |sandbox| {
-    problems(
-        &sandbox,
-        &file(r#""content": "", "dest": "/a", "mode": ▸640"#),
-        &["$.files[0].mode: a mode is a string of octal digits; write \"0640\""],
-    );
-    problems(
-        &sandbox,
-        &file(r#""content": "", "dest": "/a", "mode": ▸488"#),
-        &["$.files[0].mode: a mode is a string of octal digits, such as \"0640\""],
-    );
-    problems(
-        &sandbox,
-        &file(r#""content": "", "dest": "/a", "mode": 0▸640"#),
-        &["$: not JSON: invalid number; a mode is a string of octal digits, such as \"0640\""],
-    );
-    problems(
-        &sandbox,
-        &service(r#""user": "app", "umask": ▸27"#),
-        &["$.service.umask: a mode is a string of octal digits; write \"0027\""],
-    );
-});
+sandbox_test!(
+    numeric_modes_are_refused_with_the_string_to_write,
+    |sandbox| {
+        problems(
+            &sandbox,
+            &file(r#""content": "", "dest": "/a", "mode": ▸640"#),
+            &["$.files[0].mode: a mode is a string of octal digits; write \"0640\""],
+        );
+        problems(
+            &sandbox,
+            &file(r#""content": "", "dest": "/a", "mode": ▸488"#),
+            &["$.files[0].mode: a mode is a string of octal digits, such as \"0640\""],
+        );
+        problems(
+            &sandbox,
+            &file(r#""content": "", "dest": "/a", "mode": 0▸640"#),
+            &["$: not JSON: invalid number; a mode is a string of octal digits, such as \"0640\""],
+        );
+        problems(
+            &sandbox,
+            &service(r#""user": "app", "umask": ▸27"#),
+            &["$.service.umask: a mode is a string of octal digits; write \"0027\""],
+        );
+    }
+);
 
-sandbox_test!(modes_that_are_none, |sandbox| {
+sandbox_test!(strings_that_are_not_modes_are_refused, |sandbox| {
     for mode in [
         "",
         "0999",
@@ -51,44 +54,47 @@ sandbox_test!(modes_that_are_none, |sandbox| {
     }
 });
 
-sandbox_test!(set_id_sticky_and_world_writable_modes, |sandbox| {
-    for (mode, has, fit) in [
-        ("4755", "the set-user-ID bit", "0755"),
-        ("2755", "the set-group-ID bit", "0755"),
-        ("1755", "the sticky bit", "0755"),
-        ("0646", "write permission for everyone", "0644"),
-    ] {
-        let message = format!("mode {mode} has {has}; write \"{fit}\"");
+sandbox_test!(
+    set_id_sticky_and_world_writable_modes_are_refused,
+    |sandbox| {
+        for (mode, has, fit) in [
+            ("4755", "the set-user-ID bit", "0755"),
+            ("2755", "the set-group-ID bit", "0755"),
+            ("1755", "the sticky bit", "0755"),
+            ("0646", "write permission for everyone", "0644"),
+        ] {
+            let message = format!("mode {mode} has {has}; write \"{fit}\"");
+            problems(
+                &sandbox,
+                &file(&format!(
+                    r#""content": "", "dest": "/a", "mode": ▸"{mode}""#
+                )),
+                &[&format!("$.files[0].mode: {message}")],
+            );
+            problems(
+                &sandbox,
+                &directory(&format!(
+                    r#""path": "/a", "source": "tree", "mode": ▸"{mode}""#
+                )),
+                &[&format!("$.directories[0].mode: {message}")],
+            );
+            problems(
+                &sandbox,
+                &directory(&format!(
+                    r#""path": "/a", "source": "tree", "file_mode": ▸"{mode}""#
+                )),
+                &[&format!("$.directories[0].file_mode: {message}")],
+            );
+        }
         problems(
             &sandbox,
-            &file(&format!(
-                r#""content": "", "dest": "/a", "mode": ▸"{mode}""#
-            )),
-            &[&format!("$.files[0].mode: {message}")],
-        );
-        problems(
-            &sandbox,
-            &directory(&format!(
-                r#""path": "/a", "source": "tree", "mode": ▸"{mode}""#
-            )),
-            &[&format!("$.directories[0].mode: {message}")],
-        );
-        problems(
-            &sandbox,
-            &directory(&format!(
-                r#""path": "/a", "source": "tree", "file_mode": ▸"{mode}""#
-            )),
-            &[&format!("$.directories[0].file_mode: {message}")],
+            &service(r#""user": "app", "umask": ▸"1777""#)
+                .replace('▸', "")
+                .replace(r#""service": {"#, r#""service": ▸{"#),
+            &["$.service: umask 1777 has bits other than permissions; write \"0027\" or the like"],
         );
     }
-    problems(
-        &sandbox,
-        &service(r#""user": "app", "umask": ▸"1777""#)
-            .replace('▸', "")
-            .replace(r#""service": {"#, r#""service": ▸{"#),
-        &["$.service: umask 1777 has bits other than permissions; write \"0027\" or the like"],
-    );
-});
+);
 
 sandbox_test!(modes_are_octal_with_or_without_a_leading_zero, |sandbox| {
     sandbox.manifest(&json!({

@@ -11,7 +11,7 @@ fn from_source(source: &str) -> Value {
     manifest
 }
 
-sandbox_test!(sources_that_are_missing_are_all_named, |sandbox| {
+sandbox_test!(all_missing_sources_are_named, |sandbox| {
     sandbox
         .symlink("/etc/sealinit/dangling", "nowhere")
         .symlink("/etc/sealinit/loop", "loop");
@@ -43,35 +43,38 @@ sandbox_test!(sources_that_are_missing_are_all_named, |sandbox| {
     }
 });
 
-sandbox_test!(sources_that_are_no_regular_files_are_no_hang, |sandbox| {
-    sandbox
-        .fifo("/etc/sealinit/pipe")
-        .directory("/etc/sealinit/directory", 0o755)
-        .source("device", "");
-    sandbox.symlink("/etc/sealinit/link", "pipe");
-    for (source, kind) in [
-        ("pipe", "a FIFO"),
-        ("link", "a FIFO"),
-        ("directory", "a directory"),
-        ("device", "a device"),
-    ] {
-        for optional in [false, true] {
-            let mut manifest = from_source(source);
-            manifest["files"][0]["optional"] = json!(optional);
-            sandbox.manifest(&manifest);
-            let launch = sandbox
-                .launch()
-                .bind_host("/dev/zero", "/etc/sealinit/device");
-            let refused = launch
-                .start()
-                .refused(66, &format!("/etc/sealinit/{source}"));
-            refused.says(kind);
+sandbox_test!(
+    sources_that_are_not_regular_files_are_refused_without_blocking,
+    |sandbox| {
+        sandbox
+            .fifo("/etc/sealinit/pipe")
+            .directory("/etc/sealinit/directory", 0o755)
+            .source("device", "");
+        sandbox.symlink("/etc/sealinit/link", "pipe");
+        for (source, kind) in [
+            ("pipe", "a FIFO"),
+            ("link", "a FIFO"),
+            ("directory", "a directory"),
+            ("device", "a device"),
+        ] {
+            for optional in [false, true] {
+                let mut manifest = from_source(source);
+                manifest["files"][0]["optional"] = json!(optional);
+                sandbox.manifest(&manifest);
+                let launch = sandbox
+                    .launch()
+                    .bind_host("/dev/zero", "/etc/sealinit/device");
+                let refused = launch
+                    .start()
+                    .refused(66, &format!("/etc/sealinit/{source}"));
+                refused.says(kind);
+            }
         }
     }
-});
+);
 
 sandbox_test!(
-    source_directories_that_hold_what_cannot_be_copied,
+    source_directories_with_names_that_cannot_be_copied_are_refused,
     |sandbox| {
         sandbox
             .source("file", "")
@@ -125,7 +128,7 @@ sandbox_test!(a_source_must_have_the_hash_that_is_declared, |sandbox| {
 });
 
 sandbox_test!(
-    a_secret_with_the_wrong_hash_is_refused_without_telling_either,
+    a_secret_with_the_wrong_hash_is_refused_without_printing_either_hash,
     |sandbox| {
         let mut manifest = one_file(&["true"]);
         manifest["files"][0]["sha256"] = json!(hash("another\n"));

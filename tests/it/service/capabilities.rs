@@ -97,7 +97,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    without_setpcap_and_without_no_new_privileges_it_is_refused,
+    without_setpcap_and_no_new_privileges_a_start_is_refused,
     |sandbox| {
         let mut manifest = one_file(&["true"]);
         manifest["service"]["no_new_privileges"] = json!(false);
@@ -110,7 +110,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(all_capabilities_that_lack_are_named_at_once, |sandbox| {
+sandbox_test!(all_missing_capabilities_are_named_at_once, |sandbox| {
     sandbox.one_file(&["true"]);
     let refused = sandbox
         .launch()
@@ -140,7 +140,7 @@ sandbox_test!(all_capabilities_that_lack_are_named_at_once, |sandbox| {
 });
 
 sandbox_test!(
-    a_capability_to_keep_that_is_not_there_is_refused,
+    a_missing_capability_that_the_service_keeps_is_refused,
     |sandbox| {
         let mut manifest = one_file(&["true"]);
         manifest["service"]["capabilities"] = json!(["NET_ADMIN"]);
@@ -189,7 +189,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(in_a_user_namespace_everything_is_as_outside, |sandbox| {
+sandbox_test!(a_user_namespace_changes_nothing, |sandbox| {
     sandbox.one_file(&["cat", "/proc/self/status"]);
     for state in ["sealed", "verified"] {
         let service = sandbox

@@ -19,7 +19,7 @@ sandbox_test!(promise_4_nothing_of_root_is_left, |sandbox| {
     service.has_nothing_of_root();
 });
 
-sandbox_test!(it_is_pid_1_itself, |sandbox| {
+sandbox_test!(the_service_is_pid_1, |sandbox| {
     sandbox.one_file(STATUS);
     let service = sandbox.start().success();
     assert_eq!(service.status("Pid"), "1");
@@ -43,33 +43,36 @@ sandbox_test!(sealinit_need_not_be_pid_1, |sandbox| {
 });
 
 // A later start takes another path through the code.
-sandbox_test!(a_later_start_gives_the_same, |sandbox| {
-    let mut manifest = one_file(STATUS);
-    manifest["service"]["supplementary_groups"] = json!(["certs"]);
-    manifest["service"]["capabilities"] = json!(["NET_BIND_SERVICE"]);
-    sandbox.one_file(STATUS).manifest(&manifest);
-    let fields = [
-        "Uid",
-        "Gid",
-        "Groups",
-        "NoNewPrivs",
-        "SigBlk",
-        "SigIgn",
-        "SigCgt",
-    ];
-    let ask = |state: &str| {
-        let service = sandbox.start().success();
-        assert_eq!(service.state(), state);
-        fields
-            .iter()
-            .chain(&CAPABILITY_SETS)
-            .map(|field| service.status(field))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(ask("sealed"), ask("verified"));
-});
+sandbox_test!(
+    a_later_start_gives_the_service_the_same_credentials,
+    |sandbox| {
+        let mut manifest = one_file(STATUS);
+        manifest["service"]["supplementary_groups"] = json!(["certs"]);
+        manifest["service"]["capabilities"] = json!(["NET_BIND_SERVICE"]);
+        sandbox.one_file(STATUS).manifest(&manifest);
+        let fields = [
+            "Uid",
+            "Gid",
+            "Groups",
+            "NoNewPrivs",
+            "SigBlk",
+            "SigIgn",
+            "SigCgt",
+        ];
+        let ask = |state: &str| {
+            let service = sandbox.start().success();
+            assert_eq!(service.state(), state);
+            fields
+                .iter()
+                .chain(&CAPABILITY_SETS)
+                .map(|field| service.status(field))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ask("sealed"), ask("verified"));
+    }
+);
 
-sandbox_test!(ids_and_the_name_of_a_group_are_taken_as_well, |sandbox| {
+sandbox_test!(users_and_groups_may_be_ids_or_names, |sandbox| {
     let mut manifest = one_file(STATUS);
     manifest["service"]["user"] = json!(4711);
     manifest["service"]["group"] = json!("certs");
@@ -124,7 +127,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(no_new_privileges_can_be_left_off, |sandbox| {
+sandbox_test!(no_new_privileges_can_be_switched_off, |sandbox| {
     let mut manifest = one_file(STATUS);
     manifest["service"]["no_new_privileges"] = json!(false);
     sandbox.one_file(STATUS).manifest(&manifest);
@@ -165,7 +168,7 @@ sandbox_test!(root_needs_allow_root, |sandbox| {
 
 // Promise 2: the service's uid cannot change a sealed entry, its directories, or the seal.
 sandbox_test!(
-    promise_2_the_service_can_change_nothing_that_is_sealed,
+    promise_2_the_service_cannot_change_sealed_entries,
     |sandbox| {
         let attack = r#"
         for path in /etc/app/app.conf /etc/app/key.pem /etc/app/tree/a /etc/app/tree/sub/b /var/lib/sealinit/seal; do

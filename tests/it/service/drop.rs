@@ -27,7 +27,7 @@ const CAPABILITIES: [(&str, &str, bool); 4] = [
 // Every subset of the capabilities either suffices, or the message names all that are missing and
 // no other.
 sandbox_test!(
-    every_set_of_capabilities_is_enough_or_told_what_lacks,
+    every_set_of_capabilities_is_enough_or_the_missing_ones_are_named,
     |original| {
         for no_new_privileges in [true, false] {
             for subset in 0_u8..16 {
@@ -77,7 +77,7 @@ sandbox_test!(
 
 // Capabilities in the other sets that an engine passes on (CVE-2022-24769).
 sandbox_test!(
-    inheritable_and_ambient_capabilities_do_not_pass,
+    inheritable_and_ambient_capabilities_do_not_reach_the_service,
     |sandbox| {
         sandbox.one_file(STATUS);
         for state in ["sealed", "verified"] {
@@ -97,47 +97,50 @@ sandbox_test!(
 
 // `--user 1000 --group-add 2000`: the engine gives the groups, and a manifest that wants more is
 // refused.
-sandbox_test!(without_root_the_groups_are_the_engines, |original| {
-    for (groups, wanted, works) in [
-        ("2000", json!([]), true),
-        ("2000", json!(["certs"]), true),
-        ("2000,1001", json!([CERTS, OTHER]), true),
-        ("1001", json!(["certs"]), false),
-    ] {
-        let sandbox = original.another();
-        let mut manifest = one_file(STATUS);
-        manifest["service"]["supplementary_groups"] = wanted.clone();
-        sandbox
-            .one_file(&[])
-            .manifest(&manifest)
-            .directory("/etc/app", 0o755)
-            .owner("/etc/app", APP, APP)
-            .directory("/var/lib/sealinit", 0o700)
-            .owner("/var/lib/sealinit", APP, APP);
-        let groups = format!("--groups={groups}");
-        let as_user = [
-            "setpriv",
-            "--reuid=1000",
-            "--regid=1000",
-            &groups,
-            "--inh-caps=-all",
-        ];
-        let start = sandbox.launch().wrapper(as_user).start();
-        if works {
-            let service = start.success();
-            assert!(
-                service.status("Groups").contains("2000"),
-                "{groups} {wanted}"
-            );
-            assert_eq!(service.summarised("lock"), "none");
-        } else {
-            start.refused(77, "2000").says("--group-add");
+sandbox_test!(
+    without_root_the_groups_are_those_of_the_engine,
+    |original| {
+        for (groups, wanted, works) in [
+            ("2000", json!([]), true),
+            ("2000", json!(["certs"]), true),
+            ("2000,1001", json!([CERTS, OTHER]), true),
+            ("1001", json!(["certs"]), false),
+        ] {
+            let sandbox = original.another();
+            let mut manifest = one_file(STATUS);
+            manifest["service"]["supplementary_groups"] = wanted.clone();
+            sandbox
+                .one_file(&[])
+                .manifest(&manifest)
+                .directory("/etc/app", 0o755)
+                .owner("/etc/app", APP, APP)
+                .directory("/var/lib/sealinit", 0o700)
+                .owner("/var/lib/sealinit", APP, APP);
+            let groups = format!("--groups={groups}");
+            let as_user = [
+                "setpriv",
+                "--reuid=1000",
+                "--regid=1000",
+                &groups,
+                "--inh-caps=-all",
+            ];
+            let start = sandbox.launch().wrapper(as_user).start();
+            if works {
+                let service = start.success();
+                assert!(
+                    service.status("Groups").contains("2000"),
+                    "{groups} {wanted}"
+                );
+                assert_eq!(service.summarised("lock"), "none");
+            } else {
+                start.refused(77, "2000").says("--group-add");
+            }
         }
     }
-});
+);
 
 // Root by uid, with another primary group and supplementary groups of the engine.
-sandbox_test!(groups_of_the_engine_do_not_pass_under_root, |sandbox| {
+sandbox_test!(groups_of_the_engine_do_not_reach_the_service, |sandbox| {
     sandbox.one_file(STATUS);
     let service = sandbox
         .launch()
@@ -161,32 +164,29 @@ sandbox_test!(groups_of_the_engine_do_not_pass_under_root, |sandbox| {
 });
 
 // Rootless engines map the container's root to the user and all others to a range.
-sandbox_test!(
-    in_a_user_namespace_of_ranges_everything_is_as_outside,
-    |sandbox| {
-        sandbox.one_file(STATUS);
-        // Ids of an outer namespace end at 65,535.
-        let map = "0 0 1\n1 20000 40000";
-        for state in ["sealed", "verified"] {
-            let namespace = UserNamespace {
-                map,
-                deny_setgroups: false,
-            };
-            let service = sandbox.launch().user_namespace(namespace).start().success();
-            assert_eq!(service.state(), state);
-            assert_eq!(service.status("Uid"), "1000 1000 1000 1000");
-            assert_eq!(service.status("CapBnd"), "0000000000000000");
-            assert_eq!(service.summarised("lock"), "full");
-        }
-        assert!(
-            sandbox.object(CONF).starts_with("file 0440 0:20999 "),
-            "{}",
-            sandbox.object(CONF)
-        );
-        // Outside of the namespace the group is another one: drift.
-        sandbox.start().refused(80, CONF);
+sandbox_test!(a_user_namespace_of_ranges_changes_nothing, |sandbox| {
+    sandbox.one_file(STATUS);
+    // Ids of an outer namespace end at 65,535.
+    let map = "0 0 1\n1 20000 40000";
+    for state in ["sealed", "verified"] {
+        let namespace = UserNamespace {
+            map,
+            deny_setgroups: false,
+        };
+        let service = sandbox.launch().user_namespace(namespace).start().success();
+        assert_eq!(service.state(), state);
+        assert_eq!(service.status("Uid"), "1000 1000 1000 1000");
+        assert_eq!(service.status("CapBnd"), "0000000000000000");
+        assert_eq!(service.summarised("lock"), "full");
     }
-);
+    assert!(
+        sandbox.object(CONF).starts_with("file 0440 0:20999 "),
+        "{}",
+        sandbox.object(CONF)
+    );
+    // Outside of the namespace the group is another one: drift.
+    sandbox.start().refused(80, CONF);
+});
 
 /// Adds groups and a capability to those of root, so that each step has something to drop.
 const LADEN: [&str; 3] = ["setpriv", "--groups=0,4", "--inh-caps=+net_raw"];
@@ -227,7 +227,7 @@ fn steps(sandbox: &Sandbox) -> Vec<(String, usize)> {
 // Promise 4: if the drop cannot be proven, the service does not run. Each step once reports success
 // without having been done, and each attempt to get root back reports success.
 sandbox_test!(
-    promise_4_a_drop_that_lies_is_not_believed,
+    promise_4_a_drop_that_did_not_happen_is_noticed,
     strace,
     |sandbox| {
         for kept in [json!([]), json!(["NET_BIND_SERVICE"])] {

@@ -23,7 +23,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(its_arguments_are_bytes, |sandbox| {
+sandbox_test!(the_arguments_of_the_service_may_be_any_bytes, |sandbox| {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -48,26 +48,32 @@ sandbox_test!(its_arguments_are_bytes, |sandbox| {
     }
 });
 
-sandbox_test!(its_exit_status_is_the_containers, |sandbox| {
-    sandbox.one_file(&["sh", "-c", "exit $STATUS"]);
-    for status in [0, 1, 42, 78, 80, 126, 255] {
-        let _ = sandbox
-            .launch()
-            .env("STATUS", status.to_string())
-            .start()
-            .exited(status);
+sandbox_test!(
+    the_exit_status_of_the_service_is_the_containers,
+    |sandbox| {
+        sandbox.one_file(&["sh", "-c", "exit $STATUS"]);
+        for status in [0, 1, 42, 78, 80, 126, 255] {
+            let _ = sandbox
+                .launch()
+                .env("STATUS", status.to_string())
+                .start()
+                .exited(status);
+        }
     }
-});
+);
 
-sandbox_test!(its_program_is_looked_for_in_its_own_path, |sandbox| {
-    sandbox
-        .file("/opt/bin/program", "#!/bin/sh\necho /opt\n")
-        .mode("/opt/bin/program", 0o755);
-    let mut manifest = one_file(&["program"]);
-    manifest["service"]["env"] = json!({"PATH": "/opt/bin:/bin"});
-    sandbox.one_file(&[]).manifest(&manifest);
-    assert_eq!(sandbox.start().success().stdout, "/opt\n");
-});
+sandbox_test!(
+    the_program_is_searched_in_the_services_own_path,
+    |sandbox| {
+        sandbox
+            .file("/opt/bin/program", "#!/bin/sh\necho /opt\n")
+            .mode("/opt/bin/program", 0o755);
+        let mut manifest = one_file(&["program"]);
+        manifest["service"]["env"] = json!({"PATH": "/opt/bin:/bin"});
+        sandbox.one_file(&[]).manifest(&manifest);
+        assert_eq!(sandbox.start().success().stdout, "/opt\n");
+    }
+);
 
 sandbox_test!(without_any_path_the_usual_one_is_searched, |sandbox| {
     sandbox.one_file(&["cat", "/etc/app/app.conf"]);
@@ -96,7 +102,7 @@ sandbox_test!(a_program_that_cannot_be_executed_is_126, |sandbox| {
     }
 });
 
-sandbox_test!(what_the_kernel_will_not_execute_is_126, |sandbox| {
+sandbox_test!(a_program_that_the_kernel_refuses_is_126, |sandbox| {
     sandbox
         .file("/opt/no-format", "what is this\n")
         .mode("/opt/no-format", 0o755);

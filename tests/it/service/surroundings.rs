@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{CONTENT, one_file, sandbox_test};
 
-sandbox_test!(it_gets_no_descriptor_but_its_standard_ones, |sandbox| {
+sandbox_test!(the_service_gets_only_the_standard_descriptors, |sandbox| {
     // The listing itself needs one, the first that is free.
     sandbox.one_file(&["ls", "/proc/self/fd"]);
     let service = sandbox
@@ -41,7 +41,7 @@ sandbox_test!(closed_standard_descriptors_are_the_null_device, |sandbox| {
 });
 
 sandbox_test!(
-    a_log_that_cannot_be_written_does_not_keep_it_from_running,
+    a_service_runs_even_if_the_log_cannot_be_written,
     |sandbox| {
         sandbox
             .file("/dev/full", "")
@@ -64,7 +64,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(its_output_can_be_opened_again, |sandbox| {
+sandbox_test!(the_service_can_open_its_output_again, |sandbox| {
     // /dev/stdout and /dev/stderr link there, and images link their log files to those.
     sandbox.one_file(&[
         "sh",
@@ -77,7 +77,7 @@ sandbox_test!(its_output_can_be_opened_again, |sandbox| {
 });
 
 sandbox_test!(
-    its_environment_is_the_containers_with_the_manifests_over_it,
+    the_environment_is_the_containers_with_the_manifests_variables,
     |sandbox| {
         let mut manifest = one_file(&["env"]);
         manifest["service"]["env"] = json!({"TZ": "UTC", "LANG": "C.UTF-8", "EMPTY": ""});

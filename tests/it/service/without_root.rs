@@ -22,7 +22,7 @@ fn without_user(command: &[&str]) -> Value {
 }
 
 sandbox_test!(
-    it_runs_as_it_is_started_and_says_that_nothing_is_locked,
+    without_root_the_service_runs_and_the_lock_is_none,
     |original| {
         for manifest in [
             one_file(&["cat", "/proc/self/status"]),
@@ -143,7 +143,7 @@ sandbox_test!(directories_that_cannot_be_written_are_refused, |sandbox| {
         .refused(74, "/var/lib");
 });
 
-sandbox_test!(the_root_directory_need_not_be_the_uids, |sandbox| {
+sandbox_test!(a_source_that_the_uid_cannot_read_is_refused, |sandbox| {
     for_uid(&sandbox, APP, APP, &one_file(&["cat", CONF]));
     sandbox.mode("/etc/sealinit/app.conf", 0o600);
     sandbox
@@ -155,7 +155,7 @@ sandbox_test!(the_root_directory_need_not_be_the_uids, |sandbox| {
 });
 
 sandbox_test!(
-    a_seal_of_root_is_no_first_start_for_another_uid,
+    a_seal_of_root_does_not_let_another_uid_start_anew,
     |sandbox| {
         sandbox.one_file(&["true"]);
         let _ = sandbox.start().success();
@@ -167,7 +167,7 @@ sandbox_test!(
 );
 
 // Conversely: root must not accept a seal that the service's uid could have written.
-sandbox_test!(a_seal_of_another_uid_is_nothing_root_believes, |sandbox| {
+sandbox_test!(root_refuses_a_seal_of_another_uid, |sandbox| {
     for_uid(&sandbox, APP, APP, &one_file(&["true"]));
     let _ = sandbox.launch().user(APP, APP).start().success();
     sandbox.start().refused(81, SEAL);

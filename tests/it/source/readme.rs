@@ -95,7 +95,7 @@ fn the_digest_can_be_computed_with_coreutils_as_the_readme_says() {
 
 /// The first of the README's two commands, as it is built for these tests.
 #[test]
-fn the_quickstart_plays_the_whole_story() {
+fn the_quickstart_shows_seal_drift_and_refusal() {
     assert!(
         blocks("sh")
             .iter()

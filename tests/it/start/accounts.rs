@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{one_file, sandbox_test};
 
 sandbox_test!(
-    accounts_that_are_no_regular_files_or_oversized_are_refused_and_no_hang,
+    accounts_that_are_not_regular_files_or_oversized_are_refused_without_blocking,
     |original| {
         for file in ["/etc/passwd", "/etc/group"] {
             let sandbox = original.another();
@@ -35,7 +35,7 @@ sandbox_test!(
 );
 
 // As in images whose `/etc` is generated.
-sandbox_test!(accounts_behind_a_link_of_roots_are_read, |sandbox| {
+sandbox_test!(accounts_behind_a_link_of_root_are_read, |sandbox| {
     sandbox.one_file(&["id", "-u"]);
     fs::rename(sandbox.path("/etc/passwd"), sandbox.path("/var/passwd")).unwrap();
     sandbox.symlink("/etc/passwd", "../var/passwd");
@@ -43,36 +43,33 @@ sandbox_test!(accounts_behind_a_link_of_roots_are_read, |sandbox| {
 });
 
 // systemd issue 6237: a user that does not parse must not become root.
-sandbox_test!(
-    lines_of_accounts_that_are_not_sound_are_nobodys,
-    |original| {
-        for line in [
-            "app:x:0x3e8:0::/:/bin/sh",
-            "app:x::0::/:",
-            "app:x:-1:0::/:",
-            "app:x:4294967296:0::/:",
-            "app:x:4294967295:0::/:",
-            "app:x",
-        ] {
-            let sandbox = original.another();
-            sandbox.one_file(&["id", "-u"]).file(
-                "/etc/passwd",
-                format!("root:x:0:0::/root:/bin/sh\n{line}\n"),
-            );
-            sandbox.start().refused(67, "\"app\"");
-        }
+sandbox_test!(malformed_lines_of_accounts_do_not_count, |original| {
+    for line in [
+        "app:x:0x3e8:0::/:/bin/sh",
+        "app:x::0::/:",
+        "app:x:-1:0::/:",
+        "app:x:4294967296:0::/:",
+        "app:x:4294967295:0::/:",
+        "app:x",
+    ] {
         let sandbox = original.another();
         sandbox.one_file(&["id", "-u"]).file(
             "/etc/passwd",
-            b"broken\xff\n\n#\napp:x:1000:1000::/:/bin/sh\napp:x:0:0::/:/bin/sh\n",
+            format!("root:x:0:0::/root:/bin/sh\n{line}\n"),
         );
-        assert_eq!(
-            sandbox.start().success().stdout,
-            "1000\n",
-            "the first sound line wins"
-        );
+        sandbox.start().refused(67, "\"app\"");
     }
-);
+    let sandbox = original.another();
+    sandbox.one_file(&["id", "-u"]).file(
+        "/etc/passwd",
+        b"broken\xff\n\n#\napp:x:1000:1000::/:/bin/sh\napp:x:0:0::/:/bin/sh\n",
+    );
+    assert_eq!(
+        sandbox.start().success().stdout,
+        "1000\n",
+        "the first sound line wins"
+    );
+});
 
 // A name stands for its own line, an id for the first line that has it.
 sandbox_test!(

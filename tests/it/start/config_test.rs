@@ -114,7 +114,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(every_check_is_run_and_every_failure_told, |sandbox| {
+sandbox_test!(every_check_is_run_and_every_failure_reported, |sandbox| {
     checked(
         &sandbox,
         json!([shell("exit 3"), {"command": ["true"]}, shell("kill -SEGV $$")]),
@@ -126,7 +126,7 @@ sandbox_test!(every_check_is_run_and_every_failure_told, |sandbox| {
 
 // "kills what it started"
 sandbox_test!(
-    a_check_that_takes_too_long_is_killed_with_all_that_it_started,
+    a_check_that_takes_too_long_is_killed_with_everything_that_it_started,
     |sandbox| {
         let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM; sleep 50 & sleep 50' & (setsid sleep 50 &) ; \
                   echo started; sleep 50";
@@ -154,7 +154,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    what_a_successful_check_leaves_behind_is_killed_too,
+    processes_that_a_successful_check_leaves_behind_are_killed,
     |sandbox| {
         checked(
             &sandbox,
@@ -174,7 +174,7 @@ sandbox_test!(
 );
 
 // `docker stop` during a check that takes long.
-sandbox_test!(a_stop_during_a_check_is_heeded_at_once, |sandbox| {
+sandbox_test!(a_stop_during_a_check_ends_the_start_at_once, |sandbox| {
     checked(
         &sandbox,
         json!([
@@ -234,35 +234,38 @@ fn outlived<'a>(launch: Launch<'a>, script: &str) -> Launch<'a> {
     launch.prelude(&format!("\"$@\"; code=$?; {script}; exit $code; :"))
 }
 
-sandbox_test!(a_check_may_print_more_than_anybody_reads, |sandbox| {
-    let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1";
-    checked(&sandbox, json!([shell(script)]));
-    let refused = sandbox.start().failed(84, "exit code 1");
-    let errors = refused.errors();
-    assert_eq!(errors.len(), 42);
-    assert_eq!(errors[0], "check: … the end of 208890 bytes:");
-    assert_eq!(
-        (errors[1], errors[40]),
-        ("check: line 19960", "check: line 19999")
-    );
+sandbox_test!(
+    only_the_end_of_a_long_output_of_a_check_is_logged,
+    |sandbox| {
+        let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1";
+        checked(&sandbox, json!([shell(script)]));
+        let refused = sandbox.start().failed(84, "exit code 1");
+        let errors = refused.errors();
+        assert_eq!(errors.len(), 42);
+        assert_eq!(errors[0], "check: … the end of 208890 bytes:");
+        assert_eq!(
+            (errors[1], errors[40]),
+            ("check: line 19960", "check: line 19999")
+        );
 
-    let sandbox = sandbox.another();
-    checked(
-        &sandbox,
-        json!([shell("head -c 1000000 /dev/zero; exit 1")]),
-    );
-    sandbox.file("/dev/zero", "");
-    let refused = sandbox
-        .launch()
-        .bind_host("/dev/zero", "/dev/zero")
-        .start()
-        .failed(84, "exit code 1");
-    assert!(refused.stderr.len() < 40_000, "{}", refused.stderr.len());
-    refused.says("check: … the end of 1000000 bytes:");
-});
+        let sandbox = sandbox.another();
+        checked(
+            &sandbox,
+            json!([shell("head -c 1000000 /dev/zero; exit 1")]),
+        );
+        sandbox.file("/dev/zero", "");
+        let refused = sandbox
+            .launch()
+            .bind_host("/dev/zero", "/dev/zero")
+            .start()
+            .failed(84, "exit code 1");
+        assert!(refused.stderr.len() < 40_000, "{}", refused.stderr.len());
+        refused.says("check: … the end of 1000000 bytes:");
+    }
+);
 
 sandbox_test!(
-    a_check_that_cannot_be_run_is_told_before_anything_is_written,
+    a_check_that_cannot_be_run_is_refused_before_anything_is_written,
     |sandbox| {
         let checks = json!([{"command": ["no-such-program"]}, {"command": ["/etc/passwd"]}]);
         checked(&sandbox, checks);
@@ -292,7 +295,7 @@ sandbox_test!(
 
 // Promise 1 also holds where nothing is locked.
 sandbox_test!(
-    a_check_that_changes_what_was_installed_is_found_out,
+    a_check_that_changes_an_installed_file_is_refused,
     |sandbox| {
         let mut manifest = one_file(&["echo", "ran"]);
         manifest["service"] = json!({"command": ["echo", "ran"]});
@@ -314,7 +317,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_check_may_change_what_is_the_services_own, |sandbox| {
+sandbox_test!(a_check_may_change_mutable_files, |sandbox| {
     let mut manifest = one_file(&["cat", "/srv/data/seed"]);
     manifest["directories"] = json!([{"path": "/srv/data"}]);
     manifest["files"]
@@ -340,7 +343,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_timeout_of_nothing_is_refused, |sandbox| {
+sandbox_test!(a_timeout_of_zero_seconds_is_refused, |sandbox| {
     checked(
         &sandbox,
         json!([{"command": ["true"], "timeout_seconds": 0}]),

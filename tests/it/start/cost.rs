@@ -184,32 +184,28 @@ fn private_memory(pid: u32) -> [u64; 2] {
 }
 
 // For comparison: `tini-static` has 700 kB, 52 kB of it anonymous.
-sandbox_test!(
-    an_init_that_sleeps_has_given_its_memory_back,
-    probe,
-    |sandbox| {
-        const SLEEP: [&str; 3] = ["sh", "-c", "echo ready; exec sleep 60"];
-        sandbox.one_file(&[]).manifest(&json!({
-            "version": 1,
-            "service": {"user": "app", "command": SLEEP, "supervise": true},
-            "files": [{"source": "app.conf", "dest": "/etc/app/app.conf"}],
-        }));
-        let bare = sandbox
-            .launch()
-            .subcommand(["init"])
-            .args(["--user", "app", "--"])
-            .args(SLEEP);
-        for launch in [sandbox.launch(), bare] {
-            let running = launch.running();
-            let init = running.prints("ready\n").init();
-            let limits = [Cost::PrivateMemory, Cost::AnonymousMemory].map(Cost::limit);
-            let mut found = [0; 2];
-            running.until(format_args!("it is below {limits:?} kB"), || {
-                found = private_memory(init);
-                found[0] < limits[0] && found[1] < limits[1]
-            });
-            running.signal(15);
-            running.end().code(143);
-        }
+sandbox_test!(a_sleeping_init_has_little_memory, probe, |sandbox| {
+    const SLEEP: [&str; 3] = ["sh", "-c", "echo ready; exec sleep 60"];
+    sandbox.one_file(&[]).manifest(&json!({
+        "version": 1,
+        "service": {"user": "app", "command": SLEEP, "supervise": true},
+        "files": [{"source": "app.conf", "dest": "/etc/app/app.conf"}],
+    }));
+    let bare = sandbox
+        .launch()
+        .subcommand(["init"])
+        .args(["--user", "app", "--"])
+        .args(SLEEP);
+    for launch in [sandbox.launch(), bare] {
+        let running = launch.running();
+        let init = running.prints("ready\n").init();
+        let limits = [Cost::PrivateMemory, Cost::AnonymousMemory].map(Cost::limit);
+        let mut found = [0; 2];
+        running.until(format_args!("it is below {limits:?} kB"), || {
+            found = private_memory(init);
+            found[0] < limits[0] && found[1] < limits[1]
+        });
+        running.signal(15);
+        running.end().code(143);
     }
-);
+});

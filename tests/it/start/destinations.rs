@@ -89,7 +89,7 @@ sandbox_test!(a_file_where_a_directory_is_needed_is_refused, |sandbox| {
 });
 
 sandbox_test!(
-    something_else_at_the_destination_of_a_directory_is_refused,
+    a_file_or_link_at_the_destination_of_a_directory_is_refused,
     |original| {
         for directory in [
             json!({"path": "/srv/data"}),
@@ -190,7 +190,7 @@ sandbox_test!(
 );
 
 // Two names of one file would be installed one over the other.
-sandbox_test!(two_destinations_that_are_one_file_are_refused, |sandbox| {
+sandbox_test!(two_destinations_of_one_file_are_refused, |sandbox| {
     with_victim(&sandbox);
     sandbox
         .directory("/srv/real", 0o755)
@@ -205,7 +205,7 @@ sandbox_test!(two_destinations_that_are_one_file_are_refused, |sandbox| {
 });
 
 sandbox_test!(
-    temporaries_of_an_earlier_life_are_replaced_and_not_followed,
+    temporaries_of_an_earlier_start_are_replaced_and_not_followed,
     strace,
     |sandbox| {
         // The name of the temporary is found in what a killed start leaves: it is the same at every
@@ -307,20 +307,17 @@ sandbox_test!(odd_names_are_installed_verified_and_escaped, |sandbox| {
     assert_eq!(refused.errors().len(), names.len(), "{refused:?}");
 });
 
-sandbox_test!(
-    recursive_refuses_a_hard_link_that_could_be_to_anything,
-    |sandbox| {
-        with_victim(&sandbox);
-        let mut manifest = one_file(&["true"]);
-        manifest["directories"] = json!([{"path": "/srv/data", "recursive": true}]);
-        sandbox
-            .manifest(&manifest)
-            .file("/srv/data/sub/file", "")
-            .hard_link("/srv/data/sub/link", VICTIM);
-        sandbox.start().refused(73, "/srv/data/sub/link");
-        victim_is_unharmed(&sandbox);
-    }
-);
+sandbox_test!(recursive_refuses_hard_links, |sandbox| {
+    with_victim(&sandbox);
+    let mut manifest = one_file(&["true"]);
+    manifest["directories"] = json!([{"path": "/srv/data", "recursive": true}]);
+    sandbox
+        .manifest(&manifest)
+        .file("/srv/data/sub/file", "")
+        .hard_link("/srv/data/sub/link", VICTIM);
+    sandbox.start().refused(73, "/srv/data/sub/link");
+    victim_is_unharmed(&sandbox);
+});
 
 // A file with the name of another temporary is no obstacle and is not removed.
 sandbox_test!(foreign_names_that_look_like_temporaries_stay, |sandbox| {

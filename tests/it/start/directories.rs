@@ -30,7 +30,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    a_directory_takes_its_source_over_what_the_image_has,
+    a_directory_replaces_the_names_of_the_image_by_those_of_its_source,
     |sandbox| {
         for exact in [true, false] {
             let sandbox = sandbox.another();
@@ -126,7 +126,7 @@ sandbox_test!(
 
 // In Debian's `PostgreSQL`, the directory above the data belongs to the service as well.
 sandbox_test!(
-    a_data_directory_may_lie_in_another_of_the_services,
+    a_data_directory_may_lie_in_another_directory_of_the_service,
     |sandbox| {
         sandbox
             .directory("/var/lib/db", 0o755)
@@ -183,7 +183,7 @@ sandbox_test!(missing_parents_inherit_no_group, |sandbox| {
 });
 
 sandbox_test!(
-    recursive_gives_away_what_is_below_and_nothing_behind_a_link,
+    recursive_changes_the_owner_below_and_follows_no_link,
     |sandbox| {
         sandbox
             .file("/srv/data/sub/file", "x")

@@ -103,7 +103,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    what_drifted_among_many_large_files_is_told_in_the_order_of_the_files,
+    drift_of_many_large_files_is_reported_in_their_order,
     |sandbox| {
         sources(&sandbox, MANY);
         let _ = sandbox.start().success();
@@ -155,7 +155,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    what_is_wrong_with_many_large_sources_is_told_in_their_order,
+    problems_of_many_large_sources_are_reported_in_their_order,
     |sandbox| {
         sources(&sandbox, MANY);
         for index in [1, 4, 11] {
@@ -198,7 +198,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(who_may_make_no_thread_verifies_all_the_same, |sandbox| {
+sandbox_test!(a_process_that_may_not_create_threads_verifies, |sandbox| {
     sources(&sandbox, MANY);
     let mut manifest = manifest(MANY);
     manifest["service"].as_object_mut().unwrap().remove("user");

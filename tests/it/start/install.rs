@@ -70,7 +70,7 @@ sub
     }
 );
 
-sandbox_test!(what_is_not_said_has_the_documented_default, |sandbox| {
+sandbox_test!(omitted_members_have_the_documented_defaults, |sandbox| {
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -121,7 +121,7 @@ sandbox_test!(the_group_default_follows_the_services_group, |sandbox| {
 });
 
 sandbox_test!(
-    the_seal_is_roots_alone_and_nothing_else_is_left_behind,
+    only_root_may_read_the_seal_and_nothing_else_is_left_behind,
     |sandbox| {
         sandbox.one_file(&["true"]);
         let _ = sandbox.start().success();
@@ -144,7 +144,7 @@ sandbox_test!(only_what_the_manifest_names_is_touched, |sandbox| {
     before.assert_equals(&sandbox.tree().without(&installed));
 });
 
-sandbox_test!(the_summary_is_one_line_that_says_it_all, |sandbox| {
+sandbox_test!(the_summary_is_one_line_with_all_fields, |sandbox| {
     sandbox.one_file(&["true"]);
     let first = sandbox.start().success();
     let summary = first.summary();
@@ -164,7 +164,7 @@ sandbox_test!(the_summary_is_one_line_that_says_it_all, |sandbox| {
     assert!(line.starts_with("sealinit: info: "), "{line}");
 });
 
-sandbox_test!(a_manifest_without_entries_is_sealed_too, |sandbox| {
+sandbox_test!(a_manifest_without_entries_is_sealed, |sandbox| {
     sandbox.manifest(&json!({"version": 1, "service": {"user": "app"}}));
     for state in ["sealed", "verified"] {
         let start = sandbox
@@ -318,7 +318,7 @@ sandbox_test!(a_thousand_files_are_sealed_and_verified, |sandbox| {
     }
 });
 
-sandbox_test!(it_works_without_proc, |sandbox| {
+sandbox_test!(a_start_works_without_proc, |sandbox| {
     sandbox.one_file(&["cat", CONF]);
     for _ in ["first start", "later start"] {
         assert_eq!(

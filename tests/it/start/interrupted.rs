@@ -41,7 +41,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_journal_beside_a_seal_is_cleared_away, |sandbox| {
+sandbox_test!(a_journal_beside_a_seal_is_removed, |sandbox| {
     sandbox.one_file(&["true"]);
     let _ = sandbox.start().success();
     sandbox.file(JOURNAL, "left over").mode(JOURNAL, 0o400);
@@ -50,7 +50,7 @@ sandbox_test!(a_journal_beside_a_seal_is_cleared_away, |sandbox| {
 });
 
 sandbox_test!(
-    a_journal_that_cannot_be_read_is_that_of_another_configuration,
+    an_unreadable_journal_counts_as_another_configurations,
     |original| {
         for content in ["", "garbage", "{\"version\":2,\"digest\":\"sha256:00\"}"] {
             let sandbox = original.another();

@@ -143,15 +143,18 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_manifest_that_became_a_pipe_is_no_hang, |sandbox| {
-    let _ = changed(&sandbox, "keep");
-    sandbox.remove(MANIFEST).fifo(MANIFEST);
-    let start = sandbox.start().success();
-    assert_eq!(
-        (start.state().as_str(), start.stdout.as_str()),
-        ("verified", CONTENT)
-    );
-});
+sandbox_test!(
+    a_manifest_that_became_a_pipe_does_not_block_a_later_start,
+    |sandbox| {
+        let _ = changed(&sandbox, "keep");
+        sandbox.remove(MANIFEST).fifo(MANIFEST);
+        let start = sandbox.start().success();
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            ("verified", CONTENT)
+        );
+    }
+);
 
 sandbox_test!(
     a_changed_source_changes_nothing_until_the_container_is_recreated,
@@ -179,7 +182,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_command_after_the_dashes_is_sealed_too, |sandbox| {
+sandbox_test!(a_command_after_the_dashes_is_sealed, |sandbox| {
     sandbox.one_file(&["echo", "manifest"]);
     let first = sandbox
         .launch()
@@ -225,7 +228,7 @@ sandbox_test!(a_command_after_the_dashes_is_sealed_too, |sandbox| {
 });
 
 sandbox_test!(
-    a_manifest_that_is_swapped_for_a_directory_or_link_is_only_a_changed_one,
+    a_manifest_that_became_a_directory_or_link_counts_as_changed,
     |sandbox| {
         sealed(&sandbox);
         sandbox.remove(MANIFEST).directory(MANIFEST, 0o755);

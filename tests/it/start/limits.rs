@@ -38,31 +38,34 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(twenty_thousand_files_in_one_directory, |sandbox| {
-    sandbox
-        .manifest(&json!({
-            "version": 1,
-            "service": {"user": "app", "command": ["sh", "-c", "ls /etc/app | wc -l"]},
-            "directories": [{"path": "/etc/app", "source": "tree", "exact": true}],
-        }))
-        .directory("/etc/app", 0o755)
-        .directory("/etc/sealinit/tree", 0o755);
-    let tree = sandbox.path("/etc/sealinit/tree");
-    for n in 0..20_000 {
-        fs::write(tree.join(format!("file-{n}")), n.to_string()).unwrap();
+sandbox_test!(
+    twenty_thousand_files_in_one_directory_are_sealed_and_verified,
+    |sandbox| {
+        sandbox
+            .manifest(&json!({
+                "version": 1,
+                "service": {"user": "app", "command": ["sh", "-c", "ls /etc/app | wc -l"]},
+                "directories": [{"path": "/etc/app", "source": "tree", "exact": true}],
+            }))
+            .directory("/etc/app", 0o755)
+            .directory("/etc/sealinit/tree", 0o755);
+        let tree = sandbox.path("/etc/sealinit/tree");
+        for n in 0..20_000 {
+            fs::write(tree.join(format!("file-{n}")), n.to_string()).unwrap();
+        }
+        let output = twice(&sandbox, "/etc/app", "size=200m,mode=0755").output();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(0), &b"20000\n"[..]),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("state=verified") && stderr.contains("entries=20001"),
+            "{stderr}"
+        );
     }
-    let output = twice(&sandbox, "/etc/app", "size=200m,mode=0755").output();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(
-        (output.status.code(), output.stdout.as_slice()),
-        (Some(0), &b"20000\n"[..]),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("state=verified") && stderr.contains("entries=20001"),
-        "{stderr}"
-    );
-});
+);
 
 // The directories on the way are held open, so a deep tree needs descriptors.
 sandbox_test!(
@@ -144,7 +147,7 @@ sandbox_test!(
 
 // A source tree whose names are too long for the system below the destination.
 sandbox_test!(
-    what_becomes_too_long_at_its_destination_is_refused_before_anything_is_written,
+    names_too_long_for_their_destination_are_refused_before_anything_is_written,
     |sandbox| {
         let name = "n".repeat(255);
         let below: String = iter::repeat_n(format!("/{name}"), 3).collect();

@@ -9,7 +9,7 @@ use crate::harness::{CONF, CONTENT, SEAL, one_file, sandbox_test};
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 // "When a start is refused, the reason also goes to /dev/termination-log if it exists"
-sandbox_test!(a_refusal_is_told_to_kubernetes, |sandbox| {
+sandbox_test!(a_refusal_is_written_to_the_termination_log, |sandbox| {
     sandbox
         .one_file(&["true"])
         .file(TERMINATION_LOG, "an older and longer message\n".repeat(9));
@@ -36,7 +36,7 @@ sandbox_test!(a_refusal_is_told_to_kubernetes, |sandbox| {
 });
 
 sandbox_test!(
-    a_long_refusal_is_cut_and_a_missing_log_is_not_made,
+    a_long_refusal_is_cut_and_a_missing_termination_log_is_not_created,
     |sandbox| {
         let absent: Vec<String> = (0..200).map(|index| format!("relative/{index}")).collect();
         let mut manifest = one_file(&["true"]);

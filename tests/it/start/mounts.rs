@@ -33,7 +33,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    a_destination_that_is_a_mount_point_is_refused_with_the_way_out,
+    a_destination_that_is_a_mount_point_is_refused_with_a_remedy,
     |sandbox| {
         sandbox
             .one_file(&["true"])
@@ -76,7 +76,7 @@ sandbox_test!(
 
 // `--read-only` with a missing volume.
 sandbox_test!(
-    whatever_is_read_only_is_refused_before_the_first_write,
+    read_only_destinations_are_refused_before_the_first_write,
     |original| {
         let manifest = json!({
             "version": 1,
@@ -146,7 +146,7 @@ sandbox_test!(
 );
 
 // A read-only file system without anything to change is no obstacle.
-sandbox_test!(what_is_absent_already_may_be_read_only, |sandbox| {
+sandbox_test!(a_path_that_is_absent_already_may_be_read_only, |sandbox| {
     let mut manifest = one_file(&["cat", CONF]);
     manifest["absent"] = json!(["/srv/gone", "/srv/no/such/directory/file"]);
     sandbox
@@ -232,7 +232,7 @@ sandbox_test!(a_directory_that_is_a_mount_point_is_taken_over, |sandbox| {
 // A volume below a directory that is declared absent, or at a name that an exact directory does not
 // have: its files belong to the operator, not to the image.
 sandbox_test!(
-    what_is_mounted_below_something_to_be_removed_is_never_emptied,
+    a_volume_below_a_directory_to_be_removed_is_never_emptied,
     |original| {
         for (part, value, mounted_on) in [
             ("absent", json!(["/srv/gone"]), "/srv/gone/sub/volume"),

@@ -80,7 +80,7 @@ sandbox_test!(
 
 // A seal that was edited to fit tampered files, with its old digest left in, must not pass for the
 // pinned configuration.
-sandbox_test!(promise_5_an_edited_seal_is_not_believed, |sandbox| {
+sandbox_test!(promise_5_an_edited_seal_is_refused, |sandbox| {
     sandbox.one_file(&["cat", CONF]);
     let digest = sandbox.start().success().summarised("digest");
     sandbox.file(CONF, "tampered\n");
@@ -123,7 +123,7 @@ sandbox_test!(
 
 // The seal's fields that a pin does not cover, such as the service's uid, come from resolving names
 // on this machine; the seal itself must show that they were changed.
-sandbox_test!(every_edit_of_the_seal_shows, |sandbox| {
+sandbox_test!(every_edit_of_the_seal_is_refused, |sandbox| {
     sandbox.one_file(&["cat", CONF]);
     let _ = sandbox.start().success();
     let seal = sandbox.read(SEAL);

@@ -8,7 +8,7 @@ use super::sealed;
 use crate::harness::{APP, CONF, OTHER, SEAL, Sandbox, hash, one_file, sandbox_test};
 
 // Contract: a seal that cannot be read is never a first start.
-sandbox_test!(a_seal_that_cannot_be_believed_is_refused, |sandbox| {
+sandbox_test!(a_damaged_seal_is_refused, |sandbox| {
     sealed(&sandbox);
     let seal = sandbox.read(SEAL);
     let half = &seal[..seal.len() / 2];
@@ -42,7 +42,7 @@ sandbox_test!(a_seal_that_cannot_be_believed_is_refused, |sandbox| {
 });
 
 sandbox_test!(
-    a_seal_that_is_no_regular_file_is_refused_and_no_hang,
+    a_seal_that_is_not_a_regular_file_is_refused_without_blocking,
     |sandbox| {
         sealed(&sandbox);
         fs::rename(sandbox.path(SEAL), sandbox.path("/var/lib/sealinit/kept")).unwrap();
@@ -178,7 +178,7 @@ sandbox_test!(
 );
 
 // The default mode of a tmpfs that an engine mounts.
-sandbox_test!(a_state_directory_of_roots_is_closed_to_others, |sandbox| {
+sandbox_test!(a_state_directory_of_root_is_closed_to_others, |sandbox| {
     sandbox
         .one_file(&["true"])
         .directory("/var/lib/sealinit", 0o1777);
@@ -186,11 +186,14 @@ sandbox_test!(a_state_directory_of_roots_is_closed_to_others, |sandbox| {
     assert_eq!(sandbox.object("/var/lib/sealinit"), "directory 0700 0:0");
 });
 
-sandbox_test!(a_state_directory_that_is_none_is_refused, |sandbox| {
-    sandbox.one_file(&["true"]).file("/var/lib/sealinit", "");
-    sandbox.start().refused(74, "/var/lib/sealinit");
-    sandbox
-        .remove("/var/lib/sealinit")
-        .symlink("/var/lib/sealinit", "nowhere");
-    sandbox.start().refused(74, "/var/lib/");
-});
+sandbox_test!(
+    a_state_directory_that_is_a_file_or_a_dangling_link_is_refused,
+    |sandbox| {
+        sandbox.one_file(&["true"]).file("/var/lib/sealinit", "");
+        sandbox.start().refused(74, "/var/lib/sealinit");
+        sandbox
+            .remove("/var/lib/sealinit")
+            .symlink("/var/lib/sealinit", "nowhere");
+        sandbox.start().refused(74, "/var/lib/");
+    }
+);

@@ -40,7 +40,7 @@ sandbox_test!(a_secret_is_never_printed, |sandbox| {
 });
 
 sandbox_test!(
-    a_mutable_file_is_installed_once_and_then_the_services_own,
+    a_mutable_file_is_installed_once_and_then_belongs_to_the_service,
     |sandbox| {
         sandbox
         .manifest(&json!({

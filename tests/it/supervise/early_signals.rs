@@ -9,7 +9,7 @@ use crate::harness::{EMPTY_SET, JOURNAL, PROBE, sandbox_test, send, status};
 const LOOK: &[&str] = &["sh", "-c", "cat /proc/self/status; exit 7"];
 
 sandbox_test!(
-    what_was_inherited_ignored_or_blocked_neither_hangs_nor_reaches_the_service,
+    inherited_ignored_and_blocked_signals_do_not_reach_the_service,
     |sandbox| {
         service(&sandbox, LOOK);
         for inherited in ["1-64", "17-17", "13-13", "15-15", "32-33"] {
@@ -48,29 +48,26 @@ sandbox_test!(
 
 // A signal that is pending before sealinit runs is passed on to a service with default
 // dispositions.
-sandbox_test!(
-    a_signal_that_was_there_first_reaches_the_service,
-    |sandbox| {
-        service(&sandbox, &["sleep", "60"]);
-        for launch in both(&sandbox) {
-            let running = launch.wrapper([PROBE, "pending", "15"]).running();
-            let ended = running.end().code(143);
-            assert_eq!(
-                summaries(&ended.stderr),
-                1,
-                "the start itself was complete: {ended:?}"
-            );
-        }
-        let sandbox = sandbox.another();
-        service(&sandbox, &["sh", "-c", "exit 3"]);
-        // A signal that does not end the service is no reason not to start it.
-        let _ = sandbox
-            .launch()
-            .wrapper([PROBE, "pending", "28"])
-            .start()
-            .exited(3);
+sandbox_test!(a_pending_signal_reaches_the_service, |sandbox| {
+    service(&sandbox, &["sleep", "60"]);
+    for launch in both(&sandbox) {
+        let running = launch.wrapper([PROBE, "pending", "15"]).running();
+        let ended = running.end().code(143);
+        assert_eq!(
+            summaries(&ended.stderr),
+            1,
+            "the start itself was complete: {ended:?}"
+        );
     }
-);
+    let sandbox = sandbox.another();
+    service(&sandbox, &["sh", "-c", "exit 3"]);
+    // A signal that does not end the service is no reason not to start it.
+    let _ = sandbox
+        .launch()
+        .wrapper([PROBE, "pending", "28"])
+        .start()
+        .exited(3);
+});
 
 // `docker stop` while a large configuration is being installed: the installation is completed, and
 // the service gets the signal.
@@ -123,7 +120,7 @@ sandbox_test!(
 
 // Ctrl-Z between fork and exec: the init waits for the exec, and could not notice the stop.
 sandbox_test!(
-    a_stop_by_keyboard_before_the_service_is_executed_stops_nobody,
+    a_stop_by_keyboard_before_the_exec_does_not_stop_the_start,
     probe,
     strace,
     |sandbox| {

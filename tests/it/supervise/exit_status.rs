@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{below_another_init, beside, both, service, summaries, supervised};
 use crate::harness::sandbox_test;
 
-sandbox_test!(the_exit_status_is_the_services, |sandbox| {
+sandbox_test!(the_exit_status_is_that_of_the_service, |sandbox| {
     service(&sandbox, &["sh", "-c", "exit $STATUS"]);
     for launch in both(&sandbox) {
         for code in [0, 1, 42, 78, 80, 126, 127, 128, 143, 255] {
@@ -83,7 +83,7 @@ sandbox_test!(a_program_that_cannot_be_executed_is_126, probe, |sandbox| {
 
 // An error of the exec itself is reported once, and its code is the container's.
 sandbox_test!(
-    what_the_kernel_will_not_execute_is_126_and_said_once,
+    a_program_that_the_kernel_refuses_is_126_with_one_message,
     probe,
     |sandbox| {
         // The beginning of an ELF header and nothing else.
@@ -102,7 +102,7 @@ sandbox_test!(
 
 // The code is the same if the log is closed.
 sandbox_test!(
-    what_the_kernel_will_not_execute_is_126_with_a_closed_log_too,
+    a_program_that_the_kernel_refuses_is_126_with_a_closed_log,
     probe,
     |sandbox| {
         sandbox
@@ -145,7 +145,7 @@ sandbox_test!(every_start_has_one_summary, |sandbox| {
 });
 
 sandbox_test!(
-    the_flag_supervises_whatever_the_manifest_says,
+    the_flag_supervises_a_service_without_supervision_in_its_manifest,
     probe,
     |sandbox| {
         let look = ["sh", "-c", "echo $$ $PPID"];

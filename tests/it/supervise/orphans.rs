@@ -34,7 +34,7 @@ sandbox_test!(every_orphan_is_reaped_while_the_service_runs, |sandbox| {
 });
 
 // Also when it is not PID 1, and without a message.
-sandbox_test!(orphans_become_the_inits_children, |sandbox| {
+sandbox_test!(orphans_become_children_of_the_init, |sandbox| {
     service(&sandbox, &[PROBE, "adopted"]);
     for launch in both(&sandbox) {
         let service = launch.start().success();
@@ -55,7 +55,7 @@ sandbox_test!(orphans_become_the_inits_children, |sandbox| {
 
 // A child that the process had before it became sealinit is only reaped.
 sandbox_test!(
-    a_child_of_the_entrypoint_is_not_taken_for_the_service,
+    a_child_of_the_entrypoint_is_reaped_and_not_mistaken_for_the_service,
     |sandbox| {
         service(&sandbox, &["sh", "-c", "sleep 0.3; exit 6"]);
         for launch in both(&sandbox) {
@@ -99,7 +99,7 @@ sandbox_test!(the_whole_tree_ends_gracefully, |sandbox| {
 
 // The same if the service ends by itself.
 sandbox_test!(
-    a_service_that_ends_by_itself_leaves_its_workers_time,
+    workers_of_a_service_that_ends_by_itself_may_finish,
     |sandbox| {
         let script = "setsid /sbin/probe worker orphan 300 & read -r _ </tmp/go; exit 9";
         service(&sandbox, &["sh", "-c", script]);
@@ -141,13 +141,17 @@ fn time_to_end(launch: &Launch<'_>, meanwhile: impl FnOnce(&Running, u32)) -> Du
     took
 }
 
-sandbox_test!(what_does_not_end_in_time_is_killed, probe, |sandbox| {
-    sandbox.one_file(&[]).manifest(&with_a_deaf_worker(2));
-    for launch in both(&sandbox) {
-        let took = time_to_end(&launch, |_, _| {});
-        assert!((2.0..6.0).contains(&took.as_secs_f64()), "{took:?}");
+sandbox_test!(
+    a_worker_that_does_not_end_in_time_is_killed,
+    probe,
+    |sandbox| {
+        sandbox.one_file(&[]).manifest(&with_a_deaf_worker(2));
+        for launch in both(&sandbox) {
+            let took = time_to_end(&launch, |_, _| {});
+            assert!((2.0..6.0).contains(&took.as_secs_f64()), "{took:?}");
+        }
     }
-});
+);
 
 sandbox_test!(
     a_second_termination_signal_shortens_the_time,
@@ -168,7 +172,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    without_any_grace_what_is_left_is_killed_at_once,
+    without_any_grace_remaining_processes_are_killed_at_once,
     probe,
     |sandbox| {
         sandbox.one_file(&[]).manifest(&with_a_deaf_worker(0));

@@ -73,7 +73,7 @@ fn descriptors(pid: u32) -> Vec<String> {
 }
 
 // The service cannot read the init's environment, which may hold a token, and cannot trace it.
-sandbox_test!(the_service_cannot_look_into_the_init, |sandbox| {
+sandbox_test!(the_service_cannot_read_or_trace_the_init, |sandbox| {
     let script = "cat /proc/self/environ >/dev/null && echo sees itself
         for file in environ maps auxv mem stack; do cat /proc/$PPID/$file 2>/dev/null && echo $file; done
         for link in cwd root exe fd/0; do readlink /proc/$PPID/$link && echo $link; done
@@ -163,7 +163,7 @@ sandbox_test!(the_service_leads_a_process_group_of_its_own, |sandbox| {
 
 // The securebits forbid to keep a capability.
 sandbox_test!(
-    a_service_that_cannot_have_its_capabilities_does_not_run_and_it_is_said_once,
+    a_service_that_cannot_keep_its_capabilities_does_not_run,
     probe,
     |sandbox| {
         let mut manifest = supervised(&["sh", "-c", "echo ran >/dev/null; echo ran"]);
@@ -180,7 +180,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    an_init_that_cannot_drop_its_privileges_says_so_once_and_runs_nothing,
+    an_init_that_cannot_drop_its_privileges_runs_nothing,
     strace,
     |original| {
         for call in ["setresuid", "setresgid", "setgroups", "capset"] {
@@ -221,17 +221,20 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(what_lacks_is_said_before_anything_is_written, |sandbox| {
-    service(&sandbox, &["true"]);
-    for launch in both(&sandbox) {
-        let refused = launch
-            .capabilities(&["chown"])
-            .start()
-            .refused(77, "CAP_SETUID");
-        assert_eq!(refused.errors().len(), 1, "{refused:?}");
-        refused.says("CAP_SETGID");
+sandbox_test!(
+    missing_capabilities_are_named_before_anything_is_written,
+    |sandbox| {
+        service(&sandbox, &["true"]);
+        for launch in both(&sandbox) {
+            let refused = launch
+                .capabilities(&["chown"])
+                .start()
+                .refused(77, "CAP_SETUID");
+            assert_eq!(refused.errors().len(), 1, "{refused:?}");
+            refused.says("CAP_SETGID");
+        }
     }
-});
+);
 
 // `CAP_KILL` is not among them: the init has the service's uid.
 sandbox_test!(the_documented_capabilities_are_enough, |sandbox| {
@@ -250,7 +253,7 @@ sandbox_test!(the_documented_capabilities_are_enough, |sandbox| {
 });
 
 sandbox_test!(
-    without_root_it_supervises_as_the_uid_that_it_has,
+    without_root_the_init_supervises_as_its_own_uid,
     |original| {
         let mut manifest = supervised(COUNT);
         manifest["service"].as_object_mut().unwrap().remove("user");
@@ -278,7 +281,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(in_a_user_namespace_it_supervises_as_well, |sandbox| {
+sandbox_test!(a_service_is_supervised_in_a_user_namespace, |sandbox| {
     service(&sandbox, &[PROBE, "bounce", "1"]);
     let service = sandbox
         .launch()

@@ -70,7 +70,7 @@ sandbox_test!(signals_that_come_all_at_once_all_arrive, |sandbox| {
 });
 
 // Real-time signals are queued: as many arrive as were sent.
-sandbox_test!(queued_signals_are_as_many_as_were_sent, |sandbox| {
+sandbox_test!(as_many_queued_signals_arrive_as_were_sent, |sandbox| {
     service(&sandbox, COUNT);
     let running = sandbox.launch().running();
     running.prints("main ready");
@@ -210,7 +210,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_stopped_service_hears_that_it_shall_end, |sandbox| {
+sandbox_test!(a_stopped_service_gets_a_termination_signal, |sandbox| {
     service(
         &sandbox,
         &[
@@ -263,7 +263,7 @@ sandbox_test!(
 
 // The kernel's SIGCHLD reports the end of a child; only one sent by a process is passed on.
 sandbox_test!(
-    the_end_of_an_orphan_is_no_signal_for_the_service,
+    the_end_of_an_orphan_sends_no_signal_to_the_service,
     |sandbox| {
         service(
             &sandbox,

@@ -22,7 +22,7 @@ sandbox_test!(a_closed_log_does_not_end_the_service, |sandbox| {
     }
 });
 
-sandbox_test!(its_output_can_be_opened_again, |sandbox| {
+sandbox_test!(the_service_can_open_its_output_again, |sandbox| {
     // /dev/stdout and /dev/stderr link there, and images link their log files to those.
     service(
         &sandbox,
@@ -75,7 +75,7 @@ sandbox_test!(
 
 // LISTEN_PID names the process that the sockets are for: the service, not the process that was
 // started.
-sandbox_test!(activated_sockets_are_the_services, |sandbox| {
+sandbox_test!(activated_sockets_are_passed_to_the_service, |sandbox| {
     let script = "echo ${LISTEN_PID:-none} $$ ${LISTEN_FDS:-none}; cat <&3; readlink /proc/$$/fd/4; echo $(ls /proc/self/fd)";
     service(&sandbox, &["sh", "-c", script]);
     sandbox.file("/run/socket", "passed\n");
@@ -118,7 +118,7 @@ sandbox_test!(closed_standard_descriptors_are_the_null_device, |sandbox| {
 });
 
 sandbox_test!(
-    a_full_log_device_does_not_keep_it_from_running_and_ending,
+    a_supervised_service_runs_and_ends_even_if_the_log_cannot_be_written,
     |sandbox| {
         service(&sandbox, &["sh", "-c", "echo ran; exit 3"]);
         sandbox.file("/dev/full", "");

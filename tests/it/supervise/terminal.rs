@@ -103,7 +103,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(a_change_of_the_windows_size_reaches_the_shell, |sandbox| {
+sandbox_test!(a_change_of_the_window_size_reaches_the_shell, |sandbox| {
     let (terminals, _disk) = shells(&sandbox);
     for terminal in terminals {
         terminal.asks("stty size", "24 80");
@@ -170,37 +170,41 @@ sandbox_test!(the_terminal_belongs_to_the_service, probe, |sandbox| {
 });
 
 // The window is closed.
-sandbox_test!(a_hangup_ends_it_all, probe, |sandbox| {
-    let service = ["sh", "-c", "(setsid sleep 1000 &); echo ready; sleep 1000"];
-    let pid_1 = sandbox
-        .launch()
-        .wrapper(["setsid", "--ctty"])
-        .subcommand(["init", "--"])
-        .args(service)
-        .command();
-    for command in [pid_1, session_on_host(&service)] {
-        let mut window = Command::new(probe());
-        window
-            .arg("hangup")
-            .arg(command.get_program())
-            .args(command.get_args());
-        let running = Running::start(window);
-        running.prints("ready").until("both sleep", || {
-            running.descendants_named("sleep").len() == 2
-        });
-        let sleeping = running.descendants_named("sleep");
-        send(running.pid(), [10]);
-        running.end().code(129);
-        for pid in sleeping {
-            assert_ne!(status(pid, "Name"), "sleep", "nothing is left");
+sandbox_test!(
+    a_hangup_ends_the_service_and_all_its_processes,
+    probe,
+    |sandbox| {
+        let service = ["sh", "-c", "(setsid sleep 1000 &); echo ready; sleep 1000"];
+        let pid_1 = sandbox
+            .launch()
+            .wrapper(["setsid", "--ctty"])
+            .subcommand(["init", "--"])
+            .args(service)
+            .command();
+        for command in [pid_1, session_on_host(&service)] {
+            let mut window = Command::new(probe());
+            window
+                .arg("hangup")
+                .arg(command.get_program())
+                .args(command.get_args());
+            let running = Running::start(window);
+            running.prints("ready").until("both sleep", || {
+                running.descendants_named("sleep").len() == 2
+            });
+            let sleeping = running.descendants_named("sleep");
+            send(running.pid(), [10]);
+            running.end().code(129);
+            for pid in sleeping {
+                assert_ne!(status(pid, "Name"), "sleep", "nothing is left");
+            }
         }
     }
-});
+);
 
 /// As a job of a shell: in the background it does not take the foreground, and in the foreground it
 /// does.
 #[test]
-fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
+fn as_a_job_it_takes_the_foreground_only_if_it_is_in_it() {
     let mut shell = Command::new("setsid");
     shell.args(["--ctty"]).args(SHELL);
     let terminal = Terminal::start(shell);
@@ -238,7 +242,7 @@ fn as_a_job_of_a_shell_it_takes_no_foreground_that_is_not_its_own() {
 /// In a script without job control only the init can give the foreground back, and the next command
 /// must not be in the background.
 #[test]
-fn what_comes_after_it_in_a_script_has_the_terminal_again() {
+fn the_next_command_of_a_script_has_the_terminal_again() {
     let sealinit = env!("CARGO_BIN_EXE_sealinit");
     // A program that the kernel refuses has been given the terminal as well.
     let unfit = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("unfit");
@@ -268,7 +272,7 @@ fn what_comes_after_it_in_a_script_has_the_terminal_again() {
 /// A job in the background whose service leaves a process behind: its end must not take the
 /// terminal.
 #[test]
-fn in_the_background_its_end_takes_no_terminal() {
+fn an_init_in_the_background_does_not_take_the_terminal_at_its_end() {
     let mut shell = Command::new("setsid");
     let job = format!(
         "{} init -- sh -c 'sleep 1000 & exit 3'",
@@ -287,7 +291,7 @@ fn in_the_background_its_end_takes_no_terminal() {
 }
 
 sandbox_test!(
-    a_service_that_is_no_shell_is_in_the_foreground_too,
+    a_service_that_is_not_a_shell_is_in_the_foreground,
     probe,
     |sandbox| {
         sandbox

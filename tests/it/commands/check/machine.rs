@@ -9,7 +9,7 @@ use crate::harness::{APP, CONF, CONTENT, Sandbox, all_text, one_file, sandbox_te
 
 // "config the service's uid could not read (each path component)"
 sandbox_test!(
-    what_the_service_could_not_read_is_a_warning_for_each_place_that_is_closed,
+    each_place_that_the_service_cannot_read_is_a_warning,
     |sandbox| {
         sandbox
             .manifest(&json!({
@@ -66,7 +66,7 @@ sandbox_test!(
 // "command missing or not executable by the service's uid", below another root by owner, group and
 // mode alone.
 sandbox_test!(
-    the_program_is_looked_for_with_the_services_eyes,
+    the_program_is_searched_with_the_services_permissions,
     |original| {
         let script = "#!/bin/sh\n";
         let cases: [(&str, Tamper, &str); 8] = [
@@ -151,7 +151,7 @@ sandbox_test!(
 
 // A program for another C library: the kernel's error would only name the program, which exists.
 sandbox_test!(
-    a_program_whose_dynamic_linker_is_missing_is_told_before_anything_is_installed,
+    a_missing_dynamic_linker_is_reported_before_anything_is_installed,
     |sandbox| {
         let sound = std::fs::read("/bin/true").unwrap();
         let linker = b"/ld-";
@@ -238,10 +238,8 @@ sandbox_test!(
 );
 
 // An absolute source is a path of the container; the host has another file there, or none.
-sandbox_test!(
-    an_absolute_source_is_not_looked_for_on_the_host,
-    |sandbox| {
-        sandbox
+sandbox_test!(an_absolute_source_is_not_read_on_the_host, |sandbox| {
+    sandbox
         .manifest(&json!({
             "version": 1,
             "service": {"user": "app", "command": ["true"]},
@@ -257,7 +255,7 @@ sandbox_test!(
         .file("/srv/defaults/a", "a\n")
         .file("/usr/bin/true", "\x7fELF")
         .mode("/usr/bin/true", 0o755);
-        let expected: Vec<String> = [
+    let expected: Vec<String> = [
         ("/run/secrets/key", "/etc/app/key"),
         ("/etc/passwd", "/etc/app/passwd"),
         ("/srv/defaults", "/etc/app/tree"),
@@ -269,37 +267,35 @@ sandbox_test!(
         )
     })
     .into();
-        let outside = from_host(&sandbox, &[]);
-        let said = all_text(&outside);
-        let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(outside.status.code(), Some(0), "{said}");
-        assert_eq!(
-            lines[0],
-            "warnings: a first start would succeed, with 3 warnings"
-        );
-        assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
-        assert_eq!(lines[2..], expected);
-        assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
-        // In the container they are checked.
-        let inside = found(sandbox.launch(), &[], 1);
-        assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
-        assert!(
-            messages(&inside["errors"])[0]
-                .starts_with("the source /etc/passwd does not have the hash"),
-            "{inside}"
-        );
-        // A source beside the manifest is checked from outside as well.
-        sandbox.remove("/etc/sealinit/app.conf");
-        let said = all_text(&from_host(&sandbox, &[]));
-        assert!(
-            said.starts_with("problems: 1 error and 3 warnings; "),
-            "{said}"
-        );
-    }
-);
+    let outside = from_host(&sandbox, &[]);
+    let said = all_text(&outside);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(outside.status.code(), Some(0), "{said}");
+    assert_eq!(
+        lines[0],
+        "warnings: a first start would succeed, with 3 warnings"
+    );
+    assert_eq!(lines[1], "digest=unknown pin=none lock=full entries=4");
+    assert_eq!(lines[2..], expected);
+    assert_eq!(from_host(&sandbox, &["--strict"]).status.code(), Some(1));
+    // In the container they are checked.
+    let inside = found(sandbox.launch(), &[], 1);
+    assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
+    assert!(
+        messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"),
+        "{inside}"
+    );
+    // A source beside the manifest is checked from outside as well.
+    sandbox.remove("/etc/sealinit/app.conf");
+    let said = all_text(&from_host(&sandbox, &[]));
+    assert!(
+        said.starts_with("problems: 1 error and 3 warnings; "),
+        "{said}"
+    );
+});
 
 sandbox_test!(
-    what_the_process_lacks_and_what_is_mounted_is_seen_inside,
+    missing_capabilities_and_mounts_are_reported_inside,
     |sandbox| {
         sandbox
             .one_file(&["true"])

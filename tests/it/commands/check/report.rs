@@ -56,7 +56,7 @@ sandbox_test!(a_first_start_that_would_succeed_is_ok, |sandbox| {
 });
 
 // "Reports all problems of a first start here without writing anything"
-sandbox_test!(every_problem_is_told_at_once, |sandbox| {
+sandbox_test!(every_problem_is_reported_at_once, |sandbox| {
     sandbox
         .manifest(&json!({
             "version": 1,
@@ -141,93 +141,88 @@ sandbox_test!(every_problem_is_told_at_once, |sandbox| {
     assert_eq!(host.replace(docker, "PATH=…"), inside);
 });
 
-sandbox_test!(every_problem_of_an_invalid_manifest_is_told, |sandbox| {
-    sandbox.file(
+sandbox_test!(
+    every_problem_of_an_invalid_manifest_is_reported,
+    |sandbox| {
+        sandbox.file(
         MANIFEST,
         r#"{"version": 1, "service": {"usr": "app"}, "files": [{"dest": "x", "content": "<&'>"}]}"#,
     );
-    let machine = found(sandbox.launch(), &[], 1);
-    assert_eq!(
-        messages(&machine["errors"]),
-        [
-            "/etc/sealinit/manifest.json:1:35: $.service.usr: unknown key \"usr\"; did you mean \"user\"?",
-            "/etc/sealinit/manifest.json:1:62: $.files[0].dest: \"x\" is not absolute; begin it with /",
-        ]
-    );
-    assert_eq!(machine["lock"], Value::Null);
-    sandbox.remove(MANIFEST);
-    let gone = found(sandbox.launch(), &[], 1);
+        let machine = found(sandbox.launch(), &[], 1);
+        assert_eq!(
+            messages(&machine["errors"]),
+            [
+                "/etc/sealinit/manifest.json:1:35: $.service.usr: unknown key \"usr\"; did you mean \"user\"?",
+                "/etc/sealinit/manifest.json:1:62: $.files[0].dest: \"x\" is not absolute; begin it with /",
+            ]
+        );
+        assert_eq!(machine["lock"], Value::Null);
+        sandbox.remove(MANIFEST);
+        let gone = found(sandbox.launch(), &[], 1);
+        assert!(
+            messages(&gone["errors"])[0]
+                .starts_with("cannot read the manifest /etc/sealinit/manifest.json: ")
+        );
+    }
+);
+
+sandbox_test!(junit_has_an_escaped_failure_for_each_error, |sandbox| {
+    let mut manifest = one_file(&["/opt/<no>&'such\"program\u{7}"]);
+    manifest["files"][0]["mode"] = json!("0400");
+    sandbox.manifest(&manifest).source("app.conf", CONTENT);
+    let service = "  <testcase classname=\"sealinit.check\" name=\"service\">\n    \
+                   <failure type=\"127\" message=\"cannot find the service&apos;s program /opt/&lt;no&gt;&amp;&apos;such&quot;program\\u{7} \
+                   in the image; install it in the image or correct the command\"/>\n  </testcase>\n";
+    let unreadable = "the service could not read /etc/app/app.conf: /etc/app/app.conf is closed to it (mode 0400, owner 0:1000); \
+                      give it to the service&apos;s group and open it for that, if the service is to read it";
+    let lenient = check(sandbox.launch(), &["--format", "junit"], 1).stdout;
     assert!(
-        messages(&gone["errors"])[0]
-            .starts_with("cannot read the manifest /etc/sealinit/manifest.json: ")
+        lenient.contains(" tests=\"8\" failures=\"1\" errors=\"0\""),
+        "{lenient}"
+    );
+    assert!(lenient.contains(service), "{lenient}");
+    assert!(
+        lenient.contains(&format!("    <system-out>{unreadable}</system-out>\n")),
+        "{lenient}"
+    );
+    let strict = check(sandbox.launch(), &["--format", "junit", "--strict"], 1).stdout;
+    assert!(
+        strict.contains(" tests=\"8\" failures=\"2\" errors=\"0\""),
+        "{strict}"
+    );
+    assert!(
+        strict.contains(&format!(
+            "    <failure type=\"warning\" message=\"{unreadable}\"/>\n"
+        )),
+        "{strict}"
     );
 });
 
-sandbox_test!(
-    junit_has_a_failure_for_each_error_and_quotes_what_xml_would_read,
-    |sandbox| {
-        let mut manifest = one_file(&["/opt/<no>&'such\"program\u{7}"]);
-        manifest["files"][0]["mode"] = json!("0400");
-        sandbox.manifest(&manifest).source("app.conf", CONTENT);
-        let service = "  <testcase classname=\"sealinit.check\" name=\"service\">\n    \
-                   <failure type=\"127\" message=\"cannot find the service&apos;s program /opt/&lt;no&gt;&amp;&apos;such&quot;program\\u{7} \
-                   in the image; install it in the image or correct the command\"/>\n  </testcase>\n";
-        let unreadable = "the service could not read /etc/app/app.conf: /etc/app/app.conf is closed to it (mode 0400, owner 0:1000); \
-                      give it to the service&apos;s group and open it for that, if the service is to read it";
-        let lenient = check(sandbox.launch(), &["--format", "junit"], 1).stdout;
-        assert!(
-            lenient.contains(" tests=\"8\" failures=\"1\" errors=\"0\""),
-            "{lenient}"
-        );
-        assert!(lenient.contains(service), "{lenient}");
-        assert!(
-            lenient.contains(&format!("    <system-out>{unreadable}</system-out>\n")),
-            "{lenient}"
-        );
-        let strict = check(sandbox.launch(), &["--format", "junit", "--strict"], 1).stdout;
-        assert!(
-            strict.contains(" tests=\"8\" failures=\"2\" errors=\"0\""),
-            "{strict}"
-        );
-        assert!(
-            strict.contains(&format!(
-                "    <failure type=\"warning\" message=\"{unreadable}\"/>\n"
-            )),
-            "{strict}"
-        );
-    }
-);
+sandbox_test!(warnings_are_problems_only_under_strict, |sandbox| {
+    sandbox
+        .one_file(&["true"])
+        .directory("/var/lib/sealinit", 0o700);
+    let launch = || sandbox.launch().tmpfs("/var/lib/sealinit", "mode=0700");
+    let warning = "the state directory /var/lib/sealinit is in memory: the seal goes with the container's stop";
+    let digest = sandbox.digest();
+    let rest = format!("digest={digest} pin=none lock=full entries=1\nwarning {warning}\n");
+    assert_eq!(
+        check(launch(), &[], 0).stdout,
+        format!("warnings: a first start would succeed, with 1 warning\n{rest}")
+    );
+    assert_eq!(
+        check(launch(), &["--strict"], 1).stdout,
+        format!("problems: 0 errors and 1 warning; a first start is not as it should be\n{rest}")
+    );
+    let machine = found(launch(), &[], 0);
+    assert_eq!(machine["result"], "warnings");
+    assert_eq!(
+        machine["warnings"],
+        json!([{"area": "state", "code": null, "message": warning}])
+    );
+});
 
-sandbox_test!(
-    warnings_are_apart_and_problems_only_under_strict,
-    |sandbox| {
-        sandbox
-            .one_file(&["true"])
-            .directory("/var/lib/sealinit", 0o700);
-        let launch = || sandbox.launch().tmpfs("/var/lib/sealinit", "mode=0700");
-        let warning = "the state directory /var/lib/sealinit is in memory: the seal goes with the container's stop";
-        let digest = sandbox.digest();
-        let rest = format!("digest={digest} pin=none lock=full entries=1\nwarning {warning}\n");
-        assert_eq!(
-            check(launch(), &[], 0).stdout,
-            format!("warnings: a first start would succeed, with 1 warning\n{rest}")
-        );
-        assert_eq!(
-            check(launch(), &["--strict"], 1).stdout,
-            format!(
-                "problems: 0 errors and 1 warning; a first start is not as it should be\n{rest}"
-            )
-        );
-        let machine = found(launch(), &[], 0);
-        assert_eq!(machine["result"], "warnings");
-        assert_eq!(
-            machine["warnings"],
-            json!([{"area": "state", "code": null, "message": warning}])
-        );
-    }
-);
-
-sandbox_test!(a_pin_that_is_another_is_a_problem, |sandbox| {
+sandbox_test!(a_pin_of_another_configuration_is_a_problem, |sandbox| {
     sandbox.one_file(&["true"]);
     let other = format!("sha256:{}", "0".repeat(64));
     let machine = found(sandbox.launch(), &["--pin", &other], 1);
@@ -243,7 +238,7 @@ sandbox_test!(a_pin_that_is_another_is_a_problem, |sandbox| {
 });
 
 sandbox_test!(
-    what_was_sealed_or_interrupted_here_is_a_warning,
+    an_existing_seal_is_a_warning_and_a_damaged_one_an_error,
     |sandbox| {
         sandbox.one_file(&["true"]);
         let _ = sandbox.start().success();

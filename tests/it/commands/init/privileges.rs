@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 #[test]
-fn its_arguments_are_the_commands() {
+fn the_arguments_are_passed_to_the_command() {
     let words = [
         "--",
         "printf",
@@ -90,7 +90,7 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(what_lacks_is_said_and_nothing_runs, |sandbox| {
+sandbox_test!(missing_capabilities_are_named_and_nothing_runs, |sandbox| {
     for (kept, lacks) in [
         (&["setgid", "setpcap"][..], &["CAP_SETUID"][..]),
         (&["setuid", "setpcap"], &["CAP_SETGID"]),
@@ -139,37 +139,34 @@ sandbox_test!(a_namespace_that_denies_setgroups_is_refused, |sandbox| {
 });
 
 // In a pod that forbids root, the same command line works if the process has the requested uid.
-sandbox_test!(
-    without_root_the_user_that_it_is_already_changes_nothing,
-    |sandbox| {
-        for spec in ["app", "1000", "app:app", "1000:1000", "app:1000"] {
-            let service = as_user(&sandbox, spec, &LOOK)
-                .user(1000, 1000)
-                .start()
-                .code(0);
-            assert_eq!(service.status("Uid"), "1000 1000 1000 1000", "{spec}");
-            assert_eq!(service.status("Gid"), "1000 1000 1000 1000", "{spec}");
-            assert_eq!(service.status("NoNewPrivs"), "1", "{spec}");
-            let in_group = as_user(&sandbox, spec, &LOOK)
-                .wrapper([
-                    "setpriv",
-                    "--reuid=1000",
-                    "--regid=1000",
-                    "--groups=2000",
-                    "--inh-caps=-all",
-                ])
-                .start()
-                .code(0);
-            assert_eq!(in_group.status("Groups"), "2000", "{spec}");
-        }
-        // An arbitrary uid with group 0, as OpenShift gives it.
-        let service = as_user(&sandbox, "12345:0", &LOOK)
-            .user(12345, 0)
+sandbox_test!(without_root_the_same_user_is_accepted, |sandbox| {
+    for spec in ["app", "1000", "app:app", "1000:1000", "app:1000"] {
+        let service = as_user(&sandbox, spec, &LOOK)
+            .user(1000, 1000)
             .start()
             .code(0);
-        assert_eq!(service.status("Uid"), "12345 12345 12345 12345");
+        assert_eq!(service.status("Uid"), "1000 1000 1000 1000", "{spec}");
+        assert_eq!(service.status("Gid"), "1000 1000 1000 1000", "{spec}");
+        assert_eq!(service.status("NoNewPrivs"), "1", "{spec}");
+        let in_group = as_user(&sandbox, spec, &LOOK)
+            .wrapper([
+                "setpriv",
+                "--reuid=1000",
+                "--regid=1000",
+                "--groups=2000",
+                "--inh-caps=-all",
+            ])
+            .start()
+            .code(0);
+        assert_eq!(in_group.status("Groups"), "2000", "{spec}");
     }
-);
+    // An arbitrary uid with group 0, as OpenShift gives it.
+    let service = as_user(&sandbox, "12345:0", &LOOK)
+        .user(12345, 0)
+        .start()
+        .code(0);
+    assert_eq!(service.status("Uid"), "12345 12345 12345 12345");
+});
 
 sandbox_test!(without_root_another_user_or_group_is_refused, |sandbox| {
     for spec in [
@@ -250,7 +247,7 @@ fn is_closed(pid: u32) -> bool {
 
 // Without a change of ids, the kernel would not close it by itself.
 sandbox_test!(
-    an_init_that_has_the_commands_uid_is_closed_to_it,
+    a_command_with_the_inits_uid_cannot_look_into_it,
     probe,
     |sandbox| {
         let look = format!(

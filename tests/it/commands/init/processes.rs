@@ -21,7 +21,7 @@ fn orphans_are_reaped_and_the_commands_end_is_not_lost() {
 
 /// Without a namespace, only the init ends the processes that the command leaves behind.
 #[test]
-fn the_whole_tree_ends_gracefully_and_nobody_outlives_it() {
+fn the_whole_tree_ends_gracefully_and_no_process_outlives_it() {
     let script = format!(
         "{0} worker group 400 & setsid {0} worker session 400 & (setsid {0} worker orphan 400 &)
         setsid {0} deaf ears & trap 'exit 4' TERM; while :; do sleep 0.02; done",

@@ -91,7 +91,7 @@ fn signals_are_for_the_command_or_for_its_group() {
 }
 
 #[test]
-fn mistakes_on_the_command_line_are_usage() {
+fn mistakes_on_the_command_line_are_errors_of_usage() {
     for (words, reason) in [
         (&["--"][..], "COMMAND"),
         (&[], "COMMAND"),
@@ -116,7 +116,7 @@ fn mistakes_on_the_command_line_are_usage() {
 }
 
 #[test]
-fn all_256_exit_codes_pass() {
+fn all_256_exit_codes_are_passed_on() {
     for code in 0..=255 {
         let status = init(["--", "sh", "-c", &format!("exit {code}")])
             .status()
@@ -125,7 +125,7 @@ fn all_256_exit_codes_pass() {
     }
 }
 
-sandbox_test!(all_256_exit_codes_pass_pid_1, |sandbox| {
+sandbox_test!(all_256_exit_codes_are_passed_on_by_pid_1, |sandbox| {
     // One sandbox for all; each init is PID 1 of a namespace of its own.
     let script = "for code in $(seq 0 255); do unshare --pid --fork /sbin/sealinit init -- sh -c \"exit $code\"; echo $code $?; done; exit 3";
     let all = (0..=255).fold(String::new(), |mut text, code| {
@@ -188,49 +188,52 @@ fn expected_exit_codes_are_success() {
     running.end().code(5);
 }
 
-sandbox_test!(what_cannot_be_run_is_127_or_126_and_said_once, |sandbox| {
-    sandbox.file("/opt/not-executable", "#!/bin/sh\n");
-    sandbox
-        .file("/opt/no-format", "what is this\n")
-        .mode("/opt/no-format", 0o755);
-    sandbox
-        .file("/opt/orphan", "#!/no/such/interpreter\n")
-        .mode("/opt/orphan", 0o755);
-    sandbox
-        .file("/opt/torn", b"\x7fELF\x02\x01\x01")
-        .mode("/opt/torn", 0o755);
-    sandbox.file("/opt/empty", "").mode("/opt/empty", 0o755);
-    for (program, code) in [
-        ("no-such-program", 127),
-        ("/no/such/program", 127),
-        ("/opt", 126),
-        ("/opt/not-executable", 126),
-        ("/opt/no-format", 126),
-        ("/opt/orphan", 126),
-        ("/opt/torn", 126),
-        ("/opt/empty", 126),
-    ] {
-        for options in [&["--"][..], &["--user=app", "--"]] {
-            let outcome = as_pid_1(&sandbox, options)
-                .args([program])
+sandbox_test!(
+    a_command_that_cannot_be_run_is_127_or_126_with_one_message,
+    |sandbox| {
+        sandbox.file("/opt/not-executable", "#!/bin/sh\n");
+        sandbox
+            .file("/opt/no-format", "what is this\n")
+            .mode("/opt/no-format", 0o755);
+        sandbox
+            .file("/opt/orphan", "#!/no/such/interpreter\n")
+            .mode("/opt/orphan", 0o755);
+        sandbox
+            .file("/opt/torn", b"\x7fELF\x02\x01\x01")
+            .mode("/opt/torn", 0o755);
+        sandbox.file("/opt/empty", "").mode("/opt/empty", 0o755);
+        for (program, code) in [
+            ("no-such-program", 127),
+            ("/no/such/program", 127),
+            ("/opt", 126),
+            ("/opt/not-executable", 126),
+            ("/opt/no-format", 126),
+            ("/opt/orphan", 126),
+            ("/opt/torn", 126),
+            ("/opt/empty", 126),
+        ] {
+            for options in [&["--"][..], &["--user=app", "--"]] {
+                let outcome = as_pid_1(&sandbox, options)
+                    .args([program])
+                    .start()
+                    .code(code);
+                let errors = outcome.errors();
+                assert_eq!(errors.len(), 1, "{outcome:?}");
+                assert!(errors[0].contains(program), "{outcome:?}");
+                assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+            }
+        }
+        // A command may end with these codes itself.
+        for code in [126, 127] {
+            let outcome = as_pid_1(&sandbox, &["--", "sh", "-c", &format!("exit {code}")])
                 .start()
                 .code(code);
-            let errors = outcome.errors();
-            assert_eq!(errors.len(), 1, "{outcome:?}");
-            assert!(errors[0].contains(program), "{outcome:?}");
-            assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+            assert_eq!(outcome.stderr, "");
         }
     }
-    // A command may end with these codes itself.
-    for code in [126, 127] {
-        let outcome = as_pid_1(&sandbox, &["--", "sh", "-c", &format!("exit {code}")])
-            .start()
-            .code(code);
-        assert_eq!(outcome.stderr, "");
-    }
-});
+);
 
-sandbox_test!(nothing_is_ever_written, |sandbox| {
+sandbox_test!(init_writes_nothing, |sandbox| {
     for words in [
         &["--", "true"][..],
         &["--user", "app", "--", "true"],

@@ -6,80 +6,83 @@ use super::{LOOK, as_pid_1, as_user};
 use crate::harness::{CAPABILITY_SETS, EMPTY_SET, sandbox_test};
 
 // Strings that other programs run as root or as an unintended user.
-sandbox_test!(what_is_no_user_is_refused_and_nothing_runs, |sandbox| {
-    for (spec, code) in [
-        ("", 2),
-        ("+5", 2),
-        (":", 2),
-        (":0", 2),
-        (":app", 2),
-        ("nobody:", 2),
-        ("nobody+", 2),
-        ("nobody:app+", 2),
-        ("nobody++app", 2),
-        ("4294967295", 2),
-        ("4294967296", 2),
-        ("18446744073709551616", 2),
-        ("99999999999999999999999999", 2),
-        ("nobody:4294967296", 2),
-        ("nobody:4294967295", 2),
-        ("nobody+4294967296", 2),
-        // Names without an account in which other programs read a number.
-        ("-1", 67),
-        ("nobody:-1", 67),
-        (" ", 67),
-        (" 5", 67),
-        ("5 ", 67),
-        ("0 ", 67),
-        ("\t0", 67),
-        ("0\n", 67),
-        ("0x10", 67),
-        ("0x0", 67),
-        ("1e3", 67),
-        ("0day", 67),
-        ("0.0", 67),
-        ("０", 67),
-        ("nobody:+5", 2),
-        ("nobody: 5", 67),
-        ("nobody:0x10", 67),
-        ("bogus", 67),
-        ("nobody:bogus", 67),
-        ("nobody:app+bogus", 67),
-        ("App", 67),
-        ("app:app:app", 67),
-        // Without an account there is no primary group, and gid 0 is not a default.
-        ("2147483648", 67),
-        ("4711", 67),
-        ("4711+44", 67),
-    ] {
-        let outcome = as_user(&sandbox, spec, &["sh", "-c", "echo ran; id"])
-            .start()
-            .code(code);
-        assert_eq!(outcome.stdout, "", "{spec:?}: {outcome:?}");
-        assert!(
-            !outcome.stderr.is_empty(),
-            "{spec:?} is refused without a word"
-        );
-        assert!(
-            !outcome
-                .stderr
-                .chars()
-                .any(|shown| shown.is_control() && shown != '\n'),
-            "{spec:?}: {outcome:?}"
-        );
+sandbox_test!(
+    strings_that_are_not_users_are_refused_and_nothing_runs,
+    |sandbox| {
+        for (spec, code) in [
+            ("", 2),
+            ("+5", 2),
+            (":", 2),
+            (":0", 2),
+            (":app", 2),
+            ("nobody:", 2),
+            ("nobody+", 2),
+            ("nobody:app+", 2),
+            ("nobody++app", 2),
+            ("4294967295", 2),
+            ("4294967296", 2),
+            ("18446744073709551616", 2),
+            ("99999999999999999999999999", 2),
+            ("nobody:4294967296", 2),
+            ("nobody:4294967295", 2),
+            ("nobody+4294967296", 2),
+            // Names without an account in which other programs read a number.
+            ("-1", 67),
+            ("nobody:-1", 67),
+            (" ", 67),
+            (" 5", 67),
+            ("5 ", 67),
+            ("0 ", 67),
+            ("\t0", 67),
+            ("0\n", 67),
+            ("0x10", 67),
+            ("0x0", 67),
+            ("1e3", 67),
+            ("0day", 67),
+            ("0.0", 67),
+            ("０", 67),
+            ("nobody:+5", 2),
+            ("nobody: 5", 67),
+            ("nobody:0x10", 67),
+            ("bogus", 67),
+            ("nobody:bogus", 67),
+            ("nobody:app+bogus", 67),
+            ("App", 67),
+            ("app:app:app", 67),
+            // Without an account there is no primary group, and gid 0 is not a default.
+            ("2147483648", 67),
+            ("4711", 67),
+            ("4711+44", 67),
+        ] {
+            let outcome = as_user(&sandbox, spec, &["sh", "-c", "echo ran; id"])
+                .start()
+                .code(code);
+            assert_eq!(outcome.stdout, "", "{spec:?}: {outcome:?}");
+            assert!(
+                !outcome.stderr.is_empty(),
+                "{spec:?} is refused without a word"
+            );
+            assert!(
+                !outcome
+                    .stderr
+                    .chars()
+                    .any(|shown| shown.is_control() && shown != '\n'),
+                "{spec:?}: {outcome:?}"
+            );
+        }
+        // The name of an option is not a user.
+        for words in [
+            &["--user", "-1", "--", "id"][..],
+            &["--user", "--", "id"],
+            &["--user", "+5", "--", "id"],
+        ] {
+            let outcome = as_pid_1(&sandbox, words).start();
+            let code = outcome.exit_code();
+            assert!([2, 67].contains(&code), "{words:?}");
+            assert_eq!(outcome.code(code).stdout, "", "{words:?}");
+        }
     }
-    // The name of an option is not a user.
-    for words in [
-        &["--user", "-1", "--", "id"][..],
-        &["--user", "--", "id"],
-        &["--user", "+5", "--", "id"],
-    ] {
-        let outcome = as_pid_1(&sandbox, words).start();
-        let code = outcome.exit_code();
-        assert!([2, 67].contains(&code), "{words:?}");
-        assert_eq!(outcome.code(code).stdout, "", "{words:?}");
-    }
-});
+);
 
 sandbox_test!(a_user_is_a_name_or_an_id_with_groups, |sandbox| {
     for (spec, uid, gid, groups) in [
@@ -124,7 +127,7 @@ sandbox_test!(a_user_is_a_name_or_an_id_with_groups, |sandbox| {
 });
 
 // The largest id there is.
-sandbox_test!(an_id_may_be_as_large_as_the_kernel_has_them, |sandbox| {
+sandbox_test!(the_largest_id_of_the_kernel_is_an_id, |sandbox| {
     let start = as_user(&sandbox, "4294967294:4294967294", &LOOK).start();
     // A user namespace may not map it.
     if start.exit_code() == 77 {
@@ -136,7 +139,7 @@ sandbox_test!(an_id_may_be_as_large_as_the_kernel_has_them, |sandbox| {
     assert_eq!(service.status("Gid"), ["4294967294"; 4].join(" "));
 });
 
-sandbox_test!(home_and_user_are_the_users, |sandbox| {
+sandbox_test!(home_and_user_are_those_of_the_account, |sandbox| {
     let look = [
         "sh",
         "-c",
@@ -196,7 +199,7 @@ sandbox_test!(accounts_are_read_as_the_c_library_reads_them, |sandbox| {
 });
 
 // The kernel accepts 65,536 groups at most.
-sandbox_test!(more_groups_than_the_kernel_takes_are_refused, |sandbox| {
+sandbox_test!(more_groups_than_the_kernel_accepts_are_refused, |sandbox| {
     let groups = (0..70_000).fold(String::new(), |mut text, number| {
         writeln!(text, "g{number}:x:{}:app", 100_000 + number).unwrap();
         text

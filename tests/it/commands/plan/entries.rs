@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{foretold, plan, prepared};
 use crate::harness::{APP, CONF, CONTENT, hash, one_file, sandbox_test};
 
-sandbox_test!(a_first_start_is_foretold_entry_by_entry, |sandbox| {
+sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
     prepared(&sandbox, "refuse");
     let digest = sandbox.digest();
     let new = hash("a\nb\nc\n");
@@ -92,101 +92,97 @@ sandbox_test!(neither_content_nor_hash_of_a_secret_is_shown, |sandbox| {
 });
 
 // The start does what the plan says.
-sandbox_test!(what_is_foretold_is_done_and_then_kept, |sandbox| {
-    prepared(&sandbox, "refuse");
-    assert_eq!(foretold(&sandbox, &[])["start"], "seal");
-    assert_eq!(sandbox.start().success().state(), "sealed");
-    let later = foretold(&sandbox, &[]);
-    assert_eq!(later["start"], "verify");
-    let entries = later["entries"].as_array().unwrap();
-    assert_eq!(entries.len(), 10);
-    assert!(
-        entries.iter().all(|entry| entry["action"] == "keep"),
-        "{later}"
-    );
-    assert!(!sandbox.exists("/etc/app/tree/extra") && !sandbox.exists("/etc/app/default.conf"));
+sandbox_test!(
+    the_start_does_what_plan_shows_and_then_keeps_it,
+    |sandbox| {
+        prepared(&sandbox, "refuse");
+        assert_eq!(foretold(&sandbox, &[])["start"], "seal");
+        assert_eq!(sandbox.start().success().state(), "sealed");
+        let later = foretold(&sandbox, &[]);
+        assert_eq!(later["start"], "verify");
+        let entries = later["entries"].as_array().unwrap();
+        assert_eq!(entries.len(), 10);
+        assert!(
+            entries.iter().all(|entry| entry["action"] == "keep"),
+            "{later}"
+        );
+        assert!(!sandbox.exists("/etc/app/tree/extra") && !sandbox.exists("/etc/app/default.conf"));
+    }
+);
+
+sandbox_test!(plan_shows_drift_under_every_policy, |original| {
+    for (on_drift, start, code) in [
+        ("refuse", "refuse", 80),
+        ("warn", "warn", 0),
+        ("restore", "restore", 0),
+    ] {
+        let sandbox = original.another();
+        prepared(&sandbox, on_drift);
+        let _ = sandbox.start().success();
+        sandbox
+            .file(CONF, "a\nb\nchanged\n")
+            .file("/etc/app/tree/extra", "");
+        let found = plan(sandbox.launch(), &["--diff"]).stdout;
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(
+            lines[0],
+            format!("{start}: 11 entries, 2 of them not as they are to be")
+        );
+        let conf = hash("a\nb\nc\n");
+        assert_eq!(
+            lines[2..10],
+            [
+                &format!(
+                    "drift file /etc/app/app.conf: content: expected sha256:{conf} (6 bytes), found 12 bytes"
+                ),
+                "--- /etc/app/app.conf (sealed)",
+                "+++ /etc/app/app.conf (on disk)",
+                "@@ -1,3 +1,3 @@",
+                " a",
+                " b",
+                "-c",
+                "+changed",
+            ]
+        );
+        assert!(
+            found
+                .contains("drift extra /etc/app/tree/extra: extra: expected nothing, found file\n"),
+            "{found}"
+        );
+        let _ = sandbox.start().code(code);
+    }
 });
 
-sandbox_test!(
-    drift_is_foretold_with_what_the_policy_makes_of_it,
-    |original| {
-        for (on_drift, start, code) in [
-            ("refuse", "refuse", 80),
-            ("warn", "warn", 0),
-            ("restore", "restore", 0),
-        ] {
-            let sandbox = original.another();
-            prepared(&sandbox, on_drift);
-            let _ = sandbox.start().success();
-            sandbox
-                .file(CONF, "a\nb\nchanged\n")
-                .file("/etc/app/tree/extra", "");
-            let found = plan(sandbox.launch(), &["--diff"]).stdout;
-            let lines: Vec<&str> = found.lines().collect();
-            assert_eq!(
-                lines[0],
-                format!("{start}: 11 entries, 2 of them not as they are to be")
-            );
-            let conf = hash("a\nb\nc\n");
-            assert_eq!(
-                lines[2..10],
-                [
-                    &format!(
-                        "drift file /etc/app/app.conf: content: expected sha256:{conf} (6 bytes), found 12 bytes"
-                    ),
-                    "--- /etc/app/app.conf (sealed)",
-                    "+++ /etc/app/app.conf (on disk)",
-                    "@@ -1,3 +1,3 @@",
-                    " a",
-                    " b",
-                    "-c",
-                    "+changed",
-                ]
-            );
-            assert!(
-                found.contains(
-                    "drift extra /etc/app/tree/extra: extra: expected nothing, found file\n"
-                ),
-                "{found}"
-            );
-            let _ = sandbox.start().code(code);
-        }
+sandbox_test!(a_changed_manifest_is_a_note_or_an_obstacle, |original| {
+    for (policy, start) in [("keep", "verify"), ("refuse", "refuse")] {
+        let sandbox = original.another();
+        let mut manifest = one_file(&["true"]);
+        manifest["on_manifest_change"] = json!(policy);
+        sandbox.manifest(&manifest).source("app.conf", CONTENT);
+        let _ = sandbox.start().success();
+        manifest["x-note"] = json!(1);
+        sandbox.manifest(&manifest);
+        let found = foretold(&sandbox, &[]);
+        assert_eq!(found["start"], start);
+        let told = if policy == "keep" {
+            &found["notes"][0]
+        } else {
+            &found["obstacles"][0]
+        };
+        assert!(
+            told.as_str()
+                .unwrap()
+                .contains("/etc/sealinit/manifest.json is not the sealed one"),
+            "{found}"
+        );
+        sandbox.remove("/etc/sealinit");
+        assert!(plan(sandbox.launch(), &[]).stdout.ends_with(
+            "note the manifest /etc/sealinit/manifest.json is gone; the sealed one counts\n"
+        ));
     }
-);
+});
 
-sandbox_test!(
-    a_manifest_that_changed_since_is_noted_or_an_obstacle,
-    |original| {
-        for (policy, start) in [("keep", "verify"), ("refuse", "refuse")] {
-            let sandbox = original.another();
-            let mut manifest = one_file(&["true"]);
-            manifest["on_manifest_change"] = json!(policy);
-            sandbox.manifest(&manifest).source("app.conf", CONTENT);
-            let _ = sandbox.start().success();
-            manifest["x-note"] = json!(1);
-            sandbox.manifest(&manifest);
-            let found = foretold(&sandbox, &[]);
-            assert_eq!(found["start"], start);
-            let told = if policy == "keep" {
-                &found["notes"][0]
-            } else {
-                &found["obstacles"][0]
-            };
-            assert!(
-                told.as_str()
-                    .unwrap()
-                    .contains("/etc/sealinit/manifest.json is not the sealed one"),
-                "{found}"
-            );
-            sandbox.remove("/etc/sealinit");
-            assert!(plan(sandbox.launch(), &[]).stdout.ends_with(
-                "note the manifest /etc/sealinit/manifest.json is gone; the sealed one counts\n"
-            ));
-        }
-    }
-);
-
-sandbox_test!(what_cannot_be_planned_is_an_error, |sandbox| {
+sandbox_test!(a_manifest_that_cannot_be_planned_is_an_error, |sandbox| {
     sandbox.manifest(&one_file(&["true"]));
     let _ = sandbox
         .launch()

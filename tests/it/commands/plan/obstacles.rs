@@ -47,7 +47,7 @@ fn words(error: &str) -> String {
     )
 }
 
-sandbox_test!(what_would_refuse_a_start_is_an_obstacle, |sandbox| {
+sandbox_test!(the_reasons_of_a_refusal_are_obstacles, |sandbox| {
     sandbox
         .one_file(&["no-such-program"])
         .directory("/etc/app", 0o777);
@@ -68,7 +68,7 @@ sandbox_test!(what_would_refuse_a_start_is_an_obstacle, |sandbox| {
 
 // `warn` accepts drift, but not a directory in which others could have replaced a sealed entry.
 sandbox_test!(
-    a_directory_that_others_could_replace_is_foretold_to_refuse_under_warn,
+    plan_announces_the_refusal_of_an_unsafe_directory_under_warn,
     |sandbox| {
         prepared(&sandbox, "warn");
         let _ = sandbox.start().success();
@@ -94,7 +94,7 @@ sandbox_test!(
 );
 
 sandbox_test!(
-    what_could_not_be_put_back_is_foretold_to_refuse_under_restore,
+    plan_announces_the_refusal_of_unrestorable_entries_under_restore,
     |sandbox| {
         prepared(&sandbox, "restore");
         let _ = sandbox.start().success();
@@ -125,40 +125,37 @@ sandbox_test!(
     }
 );
 
-sandbox_test!(
-    another_command_after_the_dashes_is_foretold_to_refuse,
-    |original| {
-        for on_drift in ["refuse", "restore"] {
-            let sandbox = original.another();
-            prepared(&sandbox, on_drift);
-            let _ = sandbox
-                .launch()
-                .args(["--", "echo", "given"])
-                .start()
-                .success();
-            let other = "--: command: expected echo given, found echo other";
-            refused_as_foretold(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
-            // Beside the running service, the container's command is usually not given.
-            let found = foretold(&sandbox, &[]);
-            assert_eq!(found["start"], "verify");
-            assert_eq!(
-                found["notes"],
-                json!([
-                    "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
-                ])
-            );
-            let with = foretold(&sandbox, &["--", "echo", "given"]);
-            assert_eq!(
-                (&with["start"], &with["notes"]),
-                (&json!("verify"), &json!([]))
-            );
-        }
+sandbox_test!(plan_announces_the_refusal_of_another_command, |original| {
+    for on_drift in ["refuse", "restore"] {
+        let sandbox = original.another();
+        prepared(&sandbox, on_drift);
+        let _ = sandbox
+            .launch()
+            .args(["--", "echo", "given"])
+            .start()
+            .success();
+        let other = "--: command: expected echo given, found echo other";
+        refused_as_foretold(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
+        // Beside the running service, the container's command is usually not given.
+        let found = foretold(&sandbox, &[]);
+        assert_eq!(found["start"], "verify");
+        assert_eq!(
+            found["notes"],
+            json!([
+                "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
+            ])
+        );
+        let with = foretold(&sandbox, &["--", "echo", "given"]);
+        assert_eq!(
+            (&with["start"], &with["notes"]),
+            (&json!("verify"), &json!([]))
+        );
     }
-);
+});
 
 // Without root, a directory that was closed since cannot be read.
 sandbox_test!(
-    what_cannot_be_looked_at_is_foretold_to_refuse_under_warn,
+    plan_announces_the_refusal_of_unreadable_entries_under_warn,
     |sandbox| {
         sandbox.manifest(&json!({
         "version": 1,

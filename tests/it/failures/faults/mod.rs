@@ -192,7 +192,7 @@ sandbox_test!(
 // An old system call stands in for a missing new one: seccomp profiles return EPERM, kernels and
 // sandboxes ENOSYS or EINVAL.
 sandbox_test!(
-    a_call_that_a_profile_or_sandbox_lacks_is_done_without,
+    a_start_works_without_calls_that_a_profile_or_sandbox_refuses,
     strace,
     |original| {
         image(&original);
@@ -246,7 +246,7 @@ sandbox_test!(
 
 // Each write of content, journal and seal once reports ten written bytes and writes none.
 sandbox_test!(
-    promise_1_a_write_that_lies_short_is_never_sealed,
+    promise_1_a_short_write_that_did_not_happen_is_not_sealed,
     strace,
     |original| {
         image(&original);

@@ -47,7 +47,7 @@ sandbox_test!(a_hundred_drifts_are_a_hundred_lines, |sandbox| {
     }
 });
 
-sandbox_test!(odd_names_are_listed_escaped, |sandbox| {
+sandbox_test!(odd_names_are_escaped_in_the_log, |sandbox| {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -85,7 +85,7 @@ sandbox_test!(odd_names_are_listed_escaped, |sandbox| {
 });
 
 sandbox_test!(
-    content_is_never_printed_and_of_a_secret_not_even_the_hash,
+    content_is_never_printed_nor_the_hash_of_a_secret,
     |sandbox| {
         configured(&sandbox, "refuse");
         // Of the sealed length, so that the hashes are compared.

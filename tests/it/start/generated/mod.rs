@@ -295,7 +295,7 @@ fn run(case: &Case, original: &Sandbox, digests: &Digests) {
 
 // Plan, installation and verification agree with each other and with a second opinion.
 sandbox_test!(
-    what_is_declared_is_installed_and_verified_and_every_change_is_found,
+    declared_entries_are_installed_and_verified_and_every_change_is_found,
     |original| {
         let digests = Mutex::default();
         let seeds = seeds(250);
@@ -314,7 +314,7 @@ sandbox_test!(
 
 /// A generator that makes too little would make the other tests pass.
 #[test]
-fn the_generator_makes_something_of_everything() {
+fn the_generator_makes_objects_of_every_kind() {
     let cases: Vec<Case> = (0..250).map(Case::new).collect();
     let refused = cases.iter().filter(|case| case.refusal.is_some()).count();
     assert!(
@@ -341,39 +341,42 @@ fn the_generator_makes_something_of_everything() {
 }
 
 // The digest covers every byte, every name and every absence.
-sandbox_test!(the_digest_of_every_neighbour_is_another, |original| {
-    for_each(&seeds(40), |seed| {
-        let _naming = Naming(*seed);
-        let case = Case::new(*seed);
-        let sandbox = case.sandbox(&original);
-        let digest = || sandbox.digest();
-        let original = digest();
-        for (name, content) in &case.sources {
-            let path = Path::new("/etc/sealinit").join(name);
-            let host = sandbox.path(&path);
-            // A source with a declared hash would be an error instead.
-            if !case.manifest.to_string().contains(&hash(content)) {
-                let mut changed = content.clone();
-                changed.push(b'x');
-                fs::write(&host, changed).unwrap();
-                assert_ne!(digest(), original, "a byte more in {name:?}");
-                fs::write(&host, content).unwrap();
+sandbox_test!(
+    every_change_of_a_configuration_changes_the_digest,
+    |original| {
+        for_each(&seeds(40), |seed| {
+            let _naming = Naming(*seed);
+            let case = Case::new(*seed);
+            let sandbox = case.sandbox(&original);
+            let digest = || sandbox.digest();
+            let original = digest();
+            for (name, content) in &case.sources {
+                let path = Path::new("/etc/sealinit").join(name);
+                let host = sandbox.path(&path);
+                // A source with a declared hash would be an error instead.
+                if !case.manifest.to_string().contains(&hash(content)) {
+                    let mut changed = content.clone();
+                    changed.push(b'x');
+                    fs::write(&host, changed).unwrap();
+                    assert_ne!(digest(), original, "a byte more in {name:?}");
+                    fs::write(&host, content).unwrap();
+                }
+                if name.as_bytes().starts_with(b"tree") {
+                    let renamed = host.with_file_name("renamed");
+                    fs::rename(&host, &renamed).unwrap();
+                    assert_ne!(digest(), original, "another name for {name:?}");
+                    fs::rename(&renamed, &host).unwrap();
+                }
+                assert_eq!(
+                    digest(),
+                    original,
+                    "nothing but the content of {name:?} counts"
+                );
             }
-            if name.as_bytes().starts_with(b"tree") {
-                let renamed = host.with_file_name("renamed");
-                fs::rename(&host, &renamed).unwrap();
-                assert_ne!(digest(), original, "another name for {name:?}");
-                fs::rename(&renamed, &host).unwrap();
-            }
-            assert_eq!(
-                digest(),
-                original,
-                "nothing but the content of {name:?} counts"
-            );
-        }
-        let mut manifest = case.manifest.clone();
-        manifest["x-note"] = json!("");
-        sandbox.manifest(&manifest);
-        assert_ne!(digest(), original, "another manifest");
-    });
-});
+            let mut manifest = case.manifest.clone();
+            manifest["x-note"] = json!("");
+            sandbox.manifest(&manifest);
+            assert_ne!(digest(), original, "another manifest");
+        });
+    }
+);
