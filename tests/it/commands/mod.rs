@@ -14,26 +14,16 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONF, CONTENT, Outcome, Sandbox, on_host};
+use crate::harness::{Outcome, Sandbox, every_kind, on_host};
 
 /// A configuration with an entry of every kind.
 fn configured(sandbox: &Sandbox) {
-    sandbox
-        .manifest(&json!({
-            "version": 1,
-            "service": {"user": "app", "command": ["echo", "ran"], "supplementary_groups": ["certs"]},
-            "files": [
-                {"source": "app.conf", "dest": CONF},
-                {"source": "key.pem", "dest": "/etc/app/key.pem", "secret": true, "mode": "0400"},
-                {"source": "optional.conf", "dest": "/etc/app/optional.conf", "optional": true},
-                {"content": "seed", "dest": "/srv/data/seed", "owner": "app", "mutable": true},
-            ],
-            "directories": [{"path": "/etc/app/tree", "source": "tree", "exact": true}, {"path": "/srv/data"}],
-            "absent": ["/etc/app/default.conf"],
-        }))
-        .source("app.conf", CONTENT)
-        .source("key.pem", "the key\n")
-        .source("tree/a", "a\n");
+    let mut manifest = every_kind();
+    manifest["service"]["supplementary_groups"] = json!(["certs"]);
+    let seed =
+        json!({"content": "seed", "dest": "/srv/data/seed", "owner": "app", "mutable": true});
+    manifest["files"].as_array_mut().unwrap().push(seed);
+    sandbox.every_kind(&manifest);
 }
 
 /// Seals a configuration with an entry of every kind.

@@ -184,7 +184,7 @@ sandbox_test!(verify_compares_the_digest_with_the_pin, |sandbox| {
     );
     assert_eq!(
         found["differences"][0]["attribute"], "mode",
-        "what drifted is told all the same"
+        "drift is reported as well"
     );
 
     let by_variable = sandbox

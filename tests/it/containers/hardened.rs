@@ -95,7 +95,7 @@ docker_test!(
     }
 );
 
-// "privilege lacking (all of what lacks is named)".
+// "all of the missing privileges are named".
 docker_test!(
     root_without_capabilities_is_refused_with_all_missing_ones,
     {
@@ -247,10 +247,10 @@ docker_test!(a_kept_capability_lets_nginx_bind_port_80, {
         }
     }
 
-    let lacking = Image::nginx()
+    let missing = Image::nginx()
         .run()
         .options(FEW)
         .configuration(&configuration)
         .start();
-    lacking.refused(77, &["NET_BIND_SERVICE"], NGINX_RUNS);
+    missing.refused(77, &["NET_BIND_SERVICE"], NGINX_RUNS);
 });

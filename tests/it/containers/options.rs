@@ -27,12 +27,12 @@ docker_test!(variables_of_sealinit_do_not_reach_the_service, {
 
     // One JSON object per line, and one of them is the summary.
     let stderr = container.logs().stderr;
-    let ours: Vec<Value> = stderr
+    let own: Vec<Value> = stderr
         .lines()
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let summaries: Vec<_> = ours
+    let summaries: Vec<_> = own
         .iter()
         .filter(|line| line.get("state").is_some())
         .collect();

@@ -55,6 +55,28 @@ pub(crate) fn one_file(command: &[&str]) -> Value {
     })
 }
 
+/// The content of the secret of [`every_kind`].
+pub(crate) const KEY: &str = "the key\n";
+
+/// A manifest with a sealed entry of every kind, whose service prints `ran`.
+/// [`Sandbox::every_kind`] writes it together with its sources.
+pub(crate) fn every_kind() -> Value {
+    json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["echo", "ran"]},
+        "files": [
+            {"source": "app.conf", "dest": CONF},
+            {"source": "key.pem", "dest": "/etc/app/key.pem", "secret": true, "mode": "0400"},
+            {"source": "optional.conf", "dest": "/etc/app/optional.conf", "optional": true},
+        ],
+        "directories": [
+            {"path": "/etc/app/tree", "source": "tree", "exact": true},
+            {"path": "/srv/data"},
+        ],
+        "absent": ["/etc/app/default.conf"],
+    })
+}
+
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
 
 /// The disk of one container.
@@ -180,6 +202,14 @@ impl Sandbox {
     pub(crate) fn one_file(&self, command: &[&str]) -> &Self {
         self.manifest(&one_file(command))
             .source("app.conf", CONTENT)
+    }
+
+    /// A manifest made from [`every_kind`], with the sources of that.
+    pub(crate) fn every_kind(&self, manifest: &Value) -> &Self {
+        self.manifest(manifest)
+            .source("app.conf", CONTENT)
+            .source("key.pem", KEY)
+            .source("tree/a", "a\n")
     }
 
     /// Writes a file beside the manifest.

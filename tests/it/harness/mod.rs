@@ -19,7 +19,7 @@ pub(crate) use container::Container;
 pub(crate) use docker::{Configuration, Image, Volume, poll};
 pub(crate) use host::{Directory, all_text, digest, on_host, repository, sealinit, unique};
 pub(crate) use image::{
-    APP, CERTS, CONF, CONTENT, JOURNAL, MANIFEST, OTHER, SEAL, Sandbox, one_file,
+    APP, CERTS, CONF, CONTENT, JOURNAL, KEY, MANIFEST, OTHER, SEAL, Sandbox, every_kind, one_file,
 };
 pub(crate) use launch::Launch;
 pub(crate) use namespaces::UserNamespace;

@@ -85,7 +85,7 @@ sandbox_test!(
             .symlink("/etc/sealinit/looped/up", "../looped")
             .directory("/etc/sealinit/dangling", 0o755)
             .symlink("/etc/sealinit/dangling/link", "nowhere")
-            .source("ours/.sealinit.0123456789abcdef", "");
+            .source("own/.sealinit.0123456789abcdef", "");
         for (source, culprit, why) in [
             ("file", "/etc/sealinit/file", "a regular file"),
             ("piped", "/etc/sealinit/piped/pipe", "a FIFO"),
@@ -97,8 +97,8 @@ sandbox_test!(
                 "No such file or directory",
             ),
             (
-                "ours",
-                "/etc/sealinit/ours/.sealinit.0123456789abcdef",
+                "own",
+                "/etc/sealinit/own/.sealinit.0123456789abcdef",
                 ".sealinit.",
             ),
         ] {

@@ -42,7 +42,7 @@ sandbox_test!(
                     .filter(|(i, _)| has(*i))
                     .map(|(_, (_, name, _))| *name)
                     .collect();
-                let lacking: Vec<&str> = (CAPABILITIES.iter().enumerate())
+                let missing: Vec<&str> = (CAPABILITIES.iter().enumerate())
                     .filter(|(i, (name, _, always))| {
                         // A capability outside of the bounding set need not be dropped from it.
                         let empty = *name == "CAP_SETPCAP" && given.is_empty();
@@ -51,7 +51,7 @@ sandbox_test!(
                     .map(|(_, (name, ..))| *name)
                     .collect();
                 let start = sandbox.launch().capabilities(&given).start();
-                if lacking.is_empty() {
+                if missing.is_empty() {
                     let service = start.success();
                     assert_eq!(service.status("CapEff"), "0000000000000000", "{given:?}");
                     assert_eq!(service.status("Uid"), "1000 1000 1000 1000", "{given:?}");
@@ -60,13 +60,13 @@ sandbox_test!(
                     }
                     continue;
                 }
-                let refused = start.refused(77, lacking[0]);
+                let refused = start.refused(77, missing[0]);
                 assert_eq!(refused.errors().len(), 1, "all in one message\n{refused:?}");
                 for (name, ..) in CAPABILITIES {
                     let named = refused.errors()[0].contains(name);
                     assert_eq!(
                         named,
-                        lacking.contains(&name),
+                        missing.contains(&name),
                         "{name} with {given:?}\n{refused:?}"
                     );
                 }

@@ -60,7 +60,7 @@ sandbox_test!(
             .prelude("exec 2> >(true); sleep 0.1")
             .start()
             .code(0);
-        assert_eq!(broken.stdout, "ran\n", "with a pipe that nobody reads");
+        assert_eq!(broken.stdout, "ran\n", "with a pipe without a reader");
     }
 );
 

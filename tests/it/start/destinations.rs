@@ -323,11 +323,11 @@ sandbox_test!(recursive_refuses_hard_links, |sandbox| {
 sandbox_test!(foreign_names_that_look_like_temporaries_stay, |sandbox| {
     sandbox
         .one_file(&["cat", CONF])
-        .file("/etc/app/.sealinit.0123456789abcdef", "not ours");
+        .file("/etc/app/.sealinit.0123456789abcdef", "another");
     assert_eq!(sandbox.start().success().stdout, CONTENT);
     assert_eq!(
         sandbox.read("/etc/app/.sealinit.0123456789abcdef"),
-        "not ours"
+        "another"
     );
     assert!(is_temporary(
         OsStr::new("/etc/app/.sealinit.0123456789abcdef").as_ref()

@@ -48,9 +48,12 @@ sandbox_test!(
 
         sandbox.file(TERMINATION_LOG, "");
         let _ = sandbox.start().refused(78, "is not absolute");
-        let told = sandbox.read(TERMINATION_LOG);
-        assert_eq!(told.len(), 4096);
-        assert!(told.starts_with("/etc/sealinit/manifest.json:"), "{told}");
+        let reported = sandbox.read(TERMINATION_LOG);
+        assert_eq!(reported.len(), 4096);
+        assert!(
+            reported.starts_with("/etc/sealinit/manifest.json:"),
+            "{reported}"
+        );
     }
 );
 

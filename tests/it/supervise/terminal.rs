@@ -136,11 +136,11 @@ sandbox_test!(a_service_gets_each_key_and_change_once, probe, |sandbox| {
         terminal.prints("main 15\r\n").running.signal(64);
         let screen = terminal.running.end().code(0).stdout;
         for (number, times) in [(2, 1), (3, 1), (15, 1), (20, 1), (28, 2)] {
-            let told = screen
+            let received = screen
                 .lines()
                 .filter(|line| line.trim_end().ends_with(&format!("main {number}")))
                 .count();
-            assert_eq!(told, times, "signal {number}: {screen:?}");
+            assert_eq!(received, times, "signal {number}: {screen:?}");
         }
     }
 });

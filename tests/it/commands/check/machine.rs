@@ -171,20 +171,23 @@ sandbox_test!(
             all_text(&from_host(&sandbox, &[])),
         );
         assert_eq!(outside, inside);
-        let told = inside
+        let reported = inside
             .lines()
             .nth(2)
             .unwrap()
             .strip_prefix("error ")
             .unwrap();
-        let interpreter = told
+        let interpreter = reported
             .strip_prefix("cannot execute the service's program /opt/true: its interpreter ")
             .unwrap();
         let path = interpreter
             .strip_suffix(" does not exist; install it in the image")
             .unwrap();
-        assert!(path.starts_with("/lib") && path.contains("/no-"), "{told}");
-        assert_eq!(sandbox.start().refused(126, told).errors().len(), 1);
+        assert!(
+            path.starts_with("/lib") && path.contains("/no-"),
+            "{reported}"
+        );
+        assert_eq!(sandbox.start().refused(126, reported).errors().len(), 1);
         // The manifest may bring it.
         let mut manifest = one_file(&["/opt/true"]);
         manifest["files"] = json!([{"content": "", "dest": path, "mode": "0555"}]);
@@ -305,16 +308,16 @@ sandbox_test!(
         manifest["files"] =
             json!([{"source": "app.conf", "dest": CONF}, {"content": "", "dest": "/srv/ro/x"}]);
         sandbox.manifest(&manifest).file(CONF, "");
-        let lacking = found(
+        let missing = found(
             sandbox.launch().capabilities(&["setuid", "setpcap"]),
             &[],
             1,
         );
-        assert_eq!(lacking["errors"][0]["area"], "privileges");
+        assert_eq!(missing["errors"][0]["area"], "privileges");
         for capability in ["CAP_CHOWN", "CAP_SETGID"] {
             assert!(
-                messages(&lacking["errors"])[0].contains(capability),
-                "{lacking}"
+                messages(&missing["errors"])[0].contains(capability),
+                "{missing}"
             );
         }
         let mounted = found(
@@ -325,15 +328,15 @@ sandbox_test!(
             &[],
             1,
         );
-        let told = messages(&mounted["errors"]);
-        assert_eq!(told.len(), 2, "{told:?}");
+        let reported = messages(&mounted["errors"]);
+        assert_eq!(reported.len(), 2, "{reported:?}");
         assert!(
-            told[0].contains("/etc/app/app.conf is a mount point"),
-            "{told:?}"
+            reported[0].contains("/etc/app/app.conf is a mount point"),
+            "{reported:?}"
         );
         assert!(
-            told[1].contains("cannot write in /srv/ro: Read-only file system"),
-            "{told:?}"
+            reported[1].contains("cannot write in /srv/ro: Read-only file system"),
+            "{reported:?}"
         );
     }
 );
@@ -364,12 +367,12 @@ sandbox_test!(check_and_run_agree, |original| {
         change(&sandbox, &mut manifest);
         sandbox.manifest(&manifest);
         let machine = found(sandbox.launch(), &[], i32::from(index > 0));
-        let told: BTreeSet<String> = messages(&machine["errors"])
+        let reported: BTreeSet<String> = messages(&machine["errors"])
             .into_iter()
             .map(str::to_owned)
             .collect();
         let start = sandbox.start();
-        if told.is_empty() {
+        if reported.is_empty() {
             let _ = start.success();
         } else {
             let code = machine["errors"]
@@ -378,10 +381,15 @@ sandbox_test!(check_and_run_agree, |original| {
                 .iter()
                 .map(|error| error["code"].as_i64().unwrap())
                 .min();
-            let refused =
-                start.refused(i32::try_from(code.unwrap()).unwrap(), told.first().unwrap());
+            let refused = start.refused(
+                i32::try_from(code.unwrap()).unwrap(),
+                reported.first().unwrap(),
+            );
             let said: BTreeSet<String> = refused.errors().into_iter().map(str::to_owned).collect();
-            assert!(said.is_subset(&told), "case {index}: {said:?} {told:?}");
+            assert!(
+                said.is_subset(&reported),
+                "case {index}: {said:?} {reported:?}"
+            );
         }
     }
 });

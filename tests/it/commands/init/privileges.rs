@@ -91,7 +91,7 @@ sandbox_test!(
 );
 
 sandbox_test!(missing_capabilities_are_named_and_nothing_runs, |sandbox| {
-    for (kept, lacks) in [
+    for (kept, missing) in [
         (&["setgid", "setpcap"][..], &["CAP_SETUID"][..]),
         (&["setuid", "setpcap"], &["CAP_SETGID"]),
         (&["setpcap"], &["CAP_SETUID", "CAP_SETGID"]),
@@ -103,7 +103,7 @@ sandbox_test!(missing_capabilities_are_named_and_nothing_runs, |sandbox| {
             .code(77);
         assert_eq!(outcome.stdout, "", "{kept:?}");
         assert_eq!(outcome.errors().len(), 1, "{kept:?}: {outcome:?}");
-        for capability in lacks {
+        for capability in missing {
             outcome.says(capability);
         }
     }

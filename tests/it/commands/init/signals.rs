@@ -69,7 +69,7 @@ fn signals_are_for_the_command_or_for_its_group() {
         "{0} signals worker 15 & exec {0} signals main 10",
         host_probe()
     );
-    for (target, told) in [
+    for (target, reaches_worker) in [
         (None, false),
         (Some("--target=child"), false),
         (Some("--target=group"), true),
@@ -84,7 +84,7 @@ fn signals_are_for_the_command_or_for_its_group() {
         assert!(ended.stdout.contains("main 10\n"), "{ended:?}");
         assert_eq!(
             ended.stdout.contains("worker 10\n"),
-            told,
+            reaches_worker,
             "{target:?}: {ended:?}"
         );
     }

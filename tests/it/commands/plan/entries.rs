@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{foretold, plan, prepared};
+use super::{plan, planned, prepared};
 use crate::harness::{APP, CONF, CONTENT, hash, one_file, sandbox_test};
 
 sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
@@ -48,7 +48,7 @@ sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
              +seed\n"
         )
     );
-    let machine = foretold(&sandbox, &[]);
+    let machine = planned(&sandbox, &[]);
     assert_eq!(
         machine["entries"][1],
         json!({
@@ -96,9 +96,9 @@ sandbox_test!(
     the_start_does_what_plan_shows_and_then_keeps_it,
     |sandbox| {
         prepared(&sandbox, "refuse");
-        assert_eq!(foretold(&sandbox, &[])["start"], "seal");
+        assert_eq!(planned(&sandbox, &[])["start"], "seal");
         assert_eq!(sandbox.start().success().state(), "sealed");
-        let later = foretold(&sandbox, &[]);
+        let later = planned(&sandbox, &[]);
         assert_eq!(later["start"], "verify");
         let entries = later["entries"].as_array().unwrap();
         assert_eq!(entries.len(), 10);
@@ -162,15 +162,16 @@ sandbox_test!(a_changed_manifest_is_a_note_or_an_obstacle, |original| {
         let _ = sandbox.start().success();
         manifest["x-note"] = json!(1);
         sandbox.manifest(&manifest);
-        let found = foretold(&sandbox, &[]);
+        let found = planned(&sandbox, &[]);
         assert_eq!(found["start"], start);
-        let told = if policy == "keep" {
+        let reported = if policy == "keep" {
             &found["notes"][0]
         } else {
             &found["obstacles"][0]
         };
         assert!(
-            told.as_str()
+            reported
+                .as_str()
                 .unwrap()
                 .contains("/etc/sealinit/manifest.json is not the sealed one"),
             "{found}"
@@ -210,18 +211,18 @@ sandbox_test!(a_large_or_binary_content_has_no_diff, |sandbox| {
         .source("app.conf", b"\xff\n")
         .source("large", "x\n".repeat(1 << 20));
     sandbox.file(CONF, "text\n").owner(CONF, APP, APP);
-    let foretold = foretold(&sandbox, &["--diff"]);
+    let planned = planned(&sandbox, &["--diff"]);
     assert_eq!(
         (
-            &foretold["entries"][0]["action"],
-            &foretold["entries"][0]["diff"]
+            &planned["entries"][0]["action"],
+            &planned["entries"][0]["diff"]
         ),
         (&json!("replace"), &Value::Null)
     );
     assert_eq!(
         (
-            &foretold["entries"][1]["action"],
-            &foretold["entries"][1]["diff"]
+            &planned["entries"][1]["action"],
+            &planned["entries"][1]["diff"]
         ),
         (&json!("install"), &Value::Null)
     );

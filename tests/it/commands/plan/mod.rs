@@ -17,12 +17,12 @@ fn plan(launch: Launch<'_>, arguments: &[&str]) -> Outcome {
 }
 
 #[track_caller]
-fn foretold(sandbox: &Sandbox, arguments: &[&str]) -> Value {
-    foretold_by(sandbox.launch(), arguments)
+fn planned(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    planned_by(sandbox.launch(), arguments)
 }
 
 #[track_caller]
-fn foretold_by(launch: Launch<'_>, arguments: &[&str]) -> Value {
+fn planned_by(launch: Launch<'_>, arguments: &[&str]) -> Value {
     let outcome = plan(launch, &[&["--format", "json"], arguments].concat());
     assert_eq!(outcome.stdout.lines().count(), 1, "{outcome:?}");
     serde_json::from_str(&outcome.stdout).unwrap()

@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::{foretold, foretold_by, prepared};
+use super::{planned, planned_by, prepared};
 use crate::harness::{APP, CONF, JOURNAL, Launch, hash, sandbox_test};
 
 /// Asserts that `plan` announces a refusal with these obstacles, and that the start is then refused
 /// in the same words, with nothing changed.
 #[track_caller]
-fn refused_as_foretold(
+fn refused_as_planned(
     launch: Launch<'_>,
     arguments: &[&str],
     code: i32,
     obstacles: &[&str],
 ) -> Value {
-    let found = foretold_by(launch.clone(), arguments);
+    let found = planned_by(launch.clone(), arguments);
     assert_eq!(
         (&found["start"], &found["obstacles"]),
         (&json!("refuse"), &json!(obstacles)),
@@ -56,13 +56,13 @@ sandbox_test!(the_reasons_of_a_refusal_are_obstacles, |sandbox| {
          chown it to root and take away write permission of group and others, or declare it in \"directories\"",
         "cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command",
     ];
-    refused_as_foretold(sandbox.launch(), &[], 73, &both);
+    refused_as_planned(sandbox.launch(), &[], 73, &both);
     // For a configuration that is not the pinned one, nothing else is reported.
     let (other, digest) = (format!("sha256:{}", "0".repeat(64)), sandbox.digest());
     let pin = format!(
         "the configuration is not the pinned one: expected {other}, found {digest}; correct --pin or the configuration"
     );
-    let found = refused_as_foretold(sandbox.launch(), &["--pin", &other], 82, &[&pin]);
+    let found = refused_as_planned(sandbox.launch(), &["--pin", &other], 82, &[&pin]);
     assert_eq!(found["pin"], "mismatch");
 });
 
@@ -74,14 +74,14 @@ sandbox_test!(
         let _ = sandbox.start().success();
         sandbox.mode("/etc/app", 0o777);
         let parent = "/etc/app: parent: expected owned by 0 and writable for its owner alone, found owned by 0 with mode 0777";
-        let found = refused_as_foretold(sandbox.launch(), &[], 80, &[parent]);
+        let found = refused_as_planned(sandbox.launch(), &[], 80, &[parent]);
         assert_eq!(
             found["entries"][0]["differences"][0]["attribute"], "parent",
             "{found}"
         );
         // With drift of another kind the service runs, and the lock is that of the summary.
         sandbox.mode("/etc/app", 0o755).mode(CONF, 0o444);
-        let found = foretold(&sandbox, &[]);
+        let found = planned(&sandbox, &[]);
         assert_eq!(
             (&found["start"], &found["lock"], &found["obstacles"]),
             (&json!("warn"), &json!("partial"), &json!([]))
@@ -89,7 +89,7 @@ sandbox_test!(
         assert_eq!(sandbox.start().success().summarised("lock"), "partial");
         let pin = sandbox.digest();
         let mode = "/etc/app/app.conf: mode: expected 0440, found 0444";
-        refused_as_foretold(sandbox.launch(), &["--pin", &pin], 80, &[mode]);
+        refused_as_planned(sandbox.launch(), &["--pin", &pin], 80, &[mode]);
     }
 );
 
@@ -107,16 +107,16 @@ sandbox_test!(
         );
         let gone = "cannot restore /etc/app/app.conf: its source /etc/sealinit/app.conf no longer has the sealed content; \
                 recreate the container to apply a new configuration";
-        refused_as_foretold(sandbox.launch(), &[], 80, &[gone, &content]);
+        refused_as_planned(sandbox.launch(), &[], 80, &[gone, &content]);
         sandbox.source("app.conf", "a\nb\nc\n");
-        assert_eq!(foretold(&sandbox, &[])["start"], "restore");
+        assert_eq!(planned(&sandbox, &[])["start"], "restore");
         assert_eq!(sandbox.start().success().state(), "restored");
 
         sandbox.directory("/etc/app/never", 0o755);
         let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there now, and a mount is not replaced or removed; \
                    start without it, or recreate the container";
         let there = "/etc/app/never: type: expected nothing, found directory";
-        refused_as_foretold(
+        refused_as_planned(
             sandbox.launch().tmpfs("/etc/app/never", "mode=0755"),
             &[],
             80,
@@ -135,17 +135,17 @@ sandbox_test!(plan_announces_the_refusal_of_another_command, |original| {
             .start()
             .success();
         let other = "--: command: expected echo given, found echo other";
-        refused_as_foretold(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
+        refused_as_planned(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
         // Beside the running service, the container's command is usually not given.
-        let found = foretold(&sandbox, &[]);
+        let found = planned(&sandbox, &[]);
         assert_eq!(found["start"], "verify");
         assert_eq!(
             found["notes"],
             json!([
-                "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
+                "no command was given after --, so this is planned for the sealed one; another, or none, is drift"
             ])
         );
-        let with = foretold(&sandbox, &["--", "echo", "given"]);
+        let with = planned(&sandbox, &["--", "echo", "given"]);
         assert_eq!(
             (&with["start"], &with["notes"]),
             (&json!("verify"), &json!([]))
@@ -172,7 +172,7 @@ sandbox_test!(
         let _ = launch().start().success();
         sandbox.owner("/srv/a", 0, 0).mode("/srv/a", 0o700);
         let closed = "cannot open /srv/a/conf: Permission denied (os error 13); check owner and mode, or the capabilities that were dropped";
-        let found = refused_as_foretold(
+        let found = refused_as_planned(
             launch(),
             &[],
             74,
@@ -185,7 +185,7 @@ sandbox_test!(
         sandbox.mode("/srv/b", 0o444);
         let mode = "/srv/b: mode: expected 0440, found 0444";
         let unseen = format!("/srv/a/conf: unseen: expected to be looked at, found {closed}");
-        refused_as_foretold(launch(), &[], 80, &[mode, &unseen]);
+        refused_as_planned(launch(), &[], 80, &[mode, &unseen]);
     }
 );
 
@@ -195,18 +195,18 @@ sandbox_test!(an_interrupted_start_is_resumed_or_refused, |sandbox| {
         JOURNAL,
         format!(r#"{{"version":1,"digest":"{}"}}"#, sandbox.digest()),
     );
-    assert_eq!(foretold(&sandbox, &[])["start"], "resume");
+    assert_eq!(planned(&sandbox, &[])["start"], "resume");
     sandbox.source("app.conf", "another");
-    let foretold = foretold(&sandbox, &[]);
-    assert_eq!(foretold["start"], "refuse");
+    let planned = planned(&sandbox, &[]);
+    assert_eq!(planned["start"], "refuse");
     assert!(
-        foretold["obstacles"][0]
+        planned["obstacles"][0]
             .as_str()
             .unwrap()
             .contains("was interrupted here"),
-        "{foretold}"
+        "{planned}"
     );
     let _ = sandbox
         .start()
-        .refused(83, foretold["obstacles"][0].as_str().unwrap());
+        .refused(83, planned["obstacles"][0].as_str().unwrap());
 });

@@ -6,35 +6,20 @@ mod report;
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONF, CONTENT, Outcome, Sandbox, hash};
+use crate::harness::{Outcome, Sandbox, every_kind, hash};
 
 /// Seals a configuration with an entry of every kind, whose service prints `ran`.
 fn configured(sandbox: &Sandbox, on_drift: &str) {
     sandbox
-        .manifest(&manifest(on_drift))
-        .source("app.conf", CONTENT)
-        .source("key.pem", "key\n")
-        .source("tree/a", "a\n")
+        .every_kind(&manifest(on_drift))
         .source("tree/sub/b", "b\n");
     assert_eq!(sandbox.start().success().state(), "sealed");
 }
 
 fn manifest(on_drift: &str) -> Value {
-    json!({
-        "version": 1,
-        "service": {"user": "app", "command": ["echo", "ran"]},
-        "files": [
-            {"source": "app.conf", "dest": CONF},
-            {"source": "key.pem", "dest": "/etc/app/key.pem", "secret": true, "mode": "0400"},
-            {"source": "optional.conf", "dest": "/etc/app/optional.conf", "optional": true},
-        ],
-        "directories": [
-            {"path": "/etc/app/tree", "source": "tree", "exact": true},
-            {"path": "/srv/data"},
-        ],
-        "absent": ["/etc/app/default.conf"],
-        "on_drift": on_drift,
-    })
+    let mut manifest = every_kind();
+    manifest["on_drift"] = json!(on_drift);
+    manifest
 }
 
 /// A drift in the log: path, attribute, sealed and found value.

@@ -1,7 +1,7 @@
 //! The report of a refusal for drift: every path and attribute, escaped, without content.
 
 use super::{configured, expected, resized};
-use crate::harness::{CONF, CONTENT, OTHER, hash, sandbox_test};
+use crate::harness::{CONF, CONTENT, KEY, OTHER, hash, sandbox_test};
 
 sandbox_test!(
     every_drift_is_listed_with_attribute_expected_and_found,
@@ -92,7 +92,7 @@ sandbox_test!(
         let tampered = "tampered 1234\n";
         sandbox
             .file(CONF, tampered)
-            .file("/etc/app/key.pem", "yek\n");
+            .file("/etc/app/key.pem", "eht yek\n");
         let refused = sandbox
             .launch()
             .args(["--log-level", "debug"])
@@ -102,9 +102,9 @@ sandbox_test!(
             "tampered",
             "debug = false",
             "yek",
-            "key\n",
-            &hash("key\n"),
-            &hash("yek\n"),
+            KEY,
+            &hash(KEY),
+            &hash("eht yek\n"),
         ] {
             refused.never_says(never);
         }
