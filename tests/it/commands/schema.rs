@@ -203,11 +203,9 @@ fn valid_manifests_are_accepted_by_schema_and_reader() {
     }
 }
 
-/// Strict: the editor underlines every mistake that the reader refuses.
-#[test]
-fn invalid_manifests_are_refused_by_schema_and_reader() {
-    let validator = validator();
-    let mistakes = [
+/// Places in [`whole`], and a value that is wrong there.
+fn mistakes() -> Vec<(&'static str, Value)> {
+    vec![
         ("", json!([])),
         ("/version", json!(2)),
         ("/version", json!("1")),
@@ -272,8 +270,14 @@ fn invalid_manifests_are_refused_by_schema_and_reader() {
         ("/check/0/shell", json!(true)),
         ("/on_drift", json!("ignore")),
         ("/on_manifest_change", json!(null)),
-    ];
-    for (place, wrong) in mistakes {
+    ]
+}
+
+/// Strict: the editor underlines every mistake that the reader refuses.
+#[test]
+fn invalid_manifests_are_refused_by_schema_and_reader() {
+    let validator = validator();
+    for (place, wrong) in mistakes() {
         let mut manifest = whole();
         if let Some((parent, key)) = place.rsplit_once('/') {
             match manifest.pointer_mut(parent).unwrap() {

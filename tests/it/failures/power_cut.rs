@@ -339,9 +339,9 @@ sandbox_test!(
         if !may_mount() {
             // Not possible in a user namespace; the run outside of it has this test.
             return if std::env::var_os("SANDBOX").is_some() {
-                leave_out("not in a user namespace")
+                leave_out("not in a user namespace");
             } else {
-                skip(NEEDED)
+                skip(NEEDED);
             };
         }
         survives(&sandbox, &EXT4);

@@ -83,7 +83,7 @@ fn the_digest_can_be_computed_with_coreutils_as_the_readme_says() {
     fs::write(scratch.path("app.conf"), "greeting = hello\n").unwrap();
     let computed = Command::new("sh")
         .args(["-eu", "-c", &recipe])
-        .current_dir(&scratch.path(""))
+        .current_dir(scratch.path(""))
         .output()
         .unwrap();
     let computed = String::from_utf8(computed.stdout).unwrap();

@@ -70,13 +70,13 @@ sandbox_test!(
         let large = "planned ".repeat(100_000);
         let changes: [(&str, Change); 4] = [
             ("rewritten", |path| {
-                fs::write(path, "swapped ".repeat(100_000)).unwrap()
+                fs::write(path, "swapped ".repeat(100_000)).unwrap();
             }),
             ("cut short", |path| {
-                fs::write(path, "planned ".repeat(50_000)).unwrap()
+                fs::write(path, "planned ".repeat(50_000)).unwrap();
             }),
             ("grown", |path| {
-                fs::write(path, "planned ".repeat(100_001)).unwrap()
+                fs::write(path, "planned ".repeat(100_001)).unwrap();
             }),
             ("removed", |path| fs::remove_file(path).unwrap()),
         ];
@@ -153,7 +153,7 @@ sandbox_test!(
         let map = config_map(&sandbox, &"old\n".repeat(50_000));
         let (code, stdout, stderr) =
             held_between_plan_and_installation(sandbox.launch(), &sandbox, || {
-                swap(&map, &"new\n".repeat(50_000))
+                swap(&map, &"new\n".repeat(50_000));
             });
         assert_eq!((code, stdout.as_str()), (66, ""), "{stderr}");
         assert!(

@@ -387,7 +387,7 @@ impl Case {
                     sandbox.symlink(path, VICTIM);
                 }
                 Plant::HardLinkToVictim => {
-                    fs::hard_link(sandbox.path(VICTIM), sandbox.path(path)).unwrap()
+                    fs::hard_link(sandbox.path(VICTIM), sandbox.path(path)).unwrap();
                 }
                 Plant::DanglingLink => {
                     sandbox.symlink(path, "/no/such/file");

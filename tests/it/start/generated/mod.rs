@@ -143,9 +143,9 @@ fn shown(path: &Path) -> String {
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
             if c == '\'' || c == '"' {
-                shown.push(c)
+                shown.push(c);
             } else {
-                shown.extend(c.escape_debug())
+                shown.extend(c.escape_debug());
             }
         }
         shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));

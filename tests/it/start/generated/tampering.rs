@@ -1,8 +1,8 @@
 //! One random change to a sealed entry, and the way to take it back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use super::{Case, Expected, Random};
 use crate::harness::{CERTS, OTHER, Sandbox};
@@ -16,6 +16,7 @@ pub(super) struct Tampering {
 
 type Undo = Box<dyn FnOnce(&Sandbox)>;
 
+/// Tampers with a random sealed entry, unless there is none or it cannot be tampered with.
 pub(super) fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Option<Tampering> {
     let sealed = |expected: &&Expected| !matches!(expected, Expected::File { mutable: true, .. });
     let entries: Vec<(&PathBuf, &Expected)> = case
@@ -27,113 +28,128 @@ pub(super) fn tamper(random: &mut Random, case: &Case, sandbox: &Sandbox) -> Opt
         return None;
     }
     let (path, expected) = *random.pick(&entries);
-    let path = path.clone();
-    let host = sandbox.path(&path);
-    let (path_again, host_again) = (path.clone(), host.clone());
-    let (attribute, undo): (&str, Undo) = match expected {
-        Expected::Absent => {
-            let parent = host.parent().unwrap();
-            // A new parent would have to be removed again as well.
-            if !parent.exists() {
-                return None;
-            }
-            fs::write(&host, "").unwrap();
-            (
-                "type",
-                Box::new(move |_| fs::remove_file(host_again).unwrap()),
-            )
-        }
+    match *expected {
+        // A new parent would have to be removed again as well.
+        Expected::Absent if !sandbox.path(path.parent().unwrap()).exists() => None,
+        Expected::Absent => Some(appear(sandbox, path)),
         Expected::Directory { exact: true, .. } if random.one_in(2) => {
-            let extra = path.join("one name more");
-            let extra_host = sandbox.path(&extra);
-            if random.one_in(2) {
-                fs::write(&extra_host, "").unwrap();
-            } else {
-                std::os::unix::fs::symlink("/", &extra_host).unwrap();
-            }
-            let undo = Box::new(move |_: &Sandbox| fs::remove_file(extra_host).unwrap());
-            return Some(Tampering {
-                path: extra,
-                attribute: "extra",
-                undo,
-            });
+            Some(add_name(random, sandbox, path))
         }
-        Expected::File { mode, uid, gid, .. } | Expected::Directory { mode, uid, gid, .. } => {
-            let (mode, uid, gid) = (*mode, *uid, *gid);
-            let is_file = matches!(expected, Expected::File { .. });
-            let moved = host.with_file_name("moved away");
-            match random.below(if is_file { 6 } else { 4 }) {
-                0 => {
-                    // A bit that changes neither the access of root nor that of the service.
-                    let other = if mode & 0o001 == 0 {
-                        mode | 0o001
-                    } else {
-                        mode & !0o001
-                    };
-                    fs::set_permissions(&host, fs::Permissions::from_mode(other)).unwrap();
-                    let undo = move |sandbox: &Sandbox| {
-                        sandbox.mode(&path_again, mode);
-                    };
-                    ("mode", Box::new(undo))
-                }
-                1 => {
-                    let other = if uid == 0 { OTHER } else { 0 };
-                    sandbox.owner(&path, other, gid).mode(&path, mode);
-                    let undo = move |sandbox: &Sandbox| {
-                        sandbox.owner(&path_again, uid, gid).mode(&path_again, mode);
-                    };
-                    ("owner", Box::new(undo))
-                }
-                2 => {
-                    let other = if gid == CERTS { 0 } else { CERTS };
-                    sandbox.owner(&path, uid, other).mode(&path, mode);
-                    let undo = move |sandbox: &Sandbox| {
-                        sandbox.owner(&path_again, uid, gid).mode(&path_again, mode);
-                    };
-                    ("group", Box::new(undo))
-                }
-                3 => {
-                    // Out of the directory, in which an extra name would be drift as well.
-                    let moved = sandbox.path("/root/moved away");
-                    fs::rename(&host, &moved).unwrap();
-                    let kind = random.below(3);
-                    match kind {
-                        0 => {}
-                        1 => std::os::unix::fs::symlink("/root/moved away", &host).unwrap(),
-                        _ if is_file => fs::create_dir(&host).unwrap(),
-                        _ => fs::write(&host, "").unwrap(),
-                    }
-                    let undo = move |_: &Sandbox| {
-                        match kind {
-                            0 => {}
-                            2 if is_file => fs::remove_dir(&host_again).unwrap(),
-                            _ => fs::remove_file(&host_again).unwrap(),
-                        }
-                        fs::rename(moved, host_again).unwrap();
-                    };
-                    ("type", Box::new(undo))
-                }
-                _ => {
-                    let _ = moved;
-                    let original = fs::read(&host).unwrap();
-                    let mut other = original.clone();
-                    match (random.below(3), other.len()) {
-                        (_, 0) | (0, _) => other.push(b'x'),
-                        (1, length) => other.truncate(length - 1),
-                        (_, length) => other[random.below(length)] ^= 1,
-                    }
-                    fs::write(&host, other).unwrap();
-                    (
-                        "content",
-                        Box::new(move |_| fs::write(host_again, original).unwrap()),
-                    )
-                }
-            }
+        Expected::Directory { mode, uid, gid, .. } => Some(match random.below(4) {
+            3 => replace(random, sandbox, path, false),
+            which => change(which, sandbox, path, (mode, uid, gid)),
+        }),
+        Expected::File { mode, uid, gid, .. } => Some(match random.below(6) {
+            3 => replace(random, sandbox, path, true),
+            which @ 0..3 => change(which, sandbox, path, (mode, uid, gid)),
+            _ => rewrite(random, sandbox, path),
+        }),
+    }
+}
+
+/// Makes a file where nothing may be.
+fn appear(sandbox: &Sandbox, path: &Path) -> Tampering {
+    let host = sandbox.path(path);
+    fs::write(&host, "").unwrap();
+    Tampering {
+        path: path.to_owned(),
+        attribute: "type",
+        undo: Box::new(move |_| fs::remove_file(host).unwrap()),
+    }
+}
+
+/// Adds a name to an exact directory.
+fn add_name(random: &mut Random, sandbox: &Sandbox, directory: &Path) -> Tampering {
+    let path = directory.join("one name more");
+    let host = sandbox.path(&path);
+    if random.one_in(2) {
+        fs::write(&host, "").unwrap();
+    } else {
+        symlink("/", &host).unwrap();
+    }
+    Tampering {
+        path,
+        attribute: "extra",
+        undo: Box::new(move |_| fs::remove_file(host).unwrap()),
+    }
+}
+
+/// Changes the mode, the owner or the group.
+fn change(
+    which: usize,
+    sandbox: &Sandbox,
+    path: &Path,
+    (mode, uid, gid): (u32, u32, u32),
+) -> Tampering {
+    let attribute = match which {
+        0 => {
+            // A bit that changes neither the access of root nor that of the service.
+            sandbox.mode(path, mode ^ 0o001);
+            "mode"
+        }
+        1 => {
+            let other = if uid == 0 { OTHER } else { 0 };
+            sandbox.owner(path, other, gid).mode(path, mode);
+            "owner"
+        }
+        _ => {
+            let other = if gid == CERTS { 0 } else { CERTS };
+            sandbox.owner(path, uid, other).mode(path, mode);
+            "group"
         }
     };
-    Some(Tampering {
-        path,
+    let again = path.to_owned();
+    Tampering {
+        path: path.to_owned(),
         attribute,
-        undo,
-    })
+        undo: Box::new(move |sandbox: &Sandbox| {
+            sandbox.owner(&again, uid, gid).mode(&again, mode);
+        }),
+    }
+}
+
+/// Moves the entry away, and puts nothing, a link or an object of another type in its place.
+fn replace(random: &mut Random, sandbox: &Sandbox, path: &Path, is_file: bool) -> Tampering {
+    let host = sandbox.path(path);
+    // Out of the directory, in which an extra name would be drift as well.
+    let moved = sandbox.path("/root/moved away");
+    fs::rename(&host, &moved).unwrap();
+    let kind = random.below(3);
+    match kind {
+        0 => {}
+        1 => symlink("/root/moved away", &host).unwrap(),
+        _ if is_file => fs::create_dir(&host).unwrap(),
+        _ => fs::write(&host, "").unwrap(),
+    }
+    let undo = move |_: &Sandbox| {
+        match kind {
+            0 => {}
+            2 if is_file => fs::remove_dir(&host).unwrap(),
+            _ => fs::remove_file(&host).unwrap(),
+        }
+        fs::rename(moved, host).unwrap();
+    };
+    Tampering {
+        path: path.to_owned(),
+        attribute: "type",
+        undo: Box::new(undo),
+    }
+}
+
+/// Changes the content of a file, and its length in two of three cases.
+fn rewrite(random: &mut Random, sandbox: &Sandbox, path: &Path) -> Tampering {
+    let host = sandbox.path(path);
+    let original = fs::read(&host).unwrap();
+    let mut other = original.clone();
+    match (random.below(3), other.len()) {
+        (_, 0) | (0, _) => other.push(b'x'),
+        (1, length) => other.truncate(length - 1),
+        (_, length) => other[random.below(length)] ^= 1,
+    }
+    fs::write(&host, other).unwrap();
+    Tampering {
+        path: path.to_owned(),
+        attribute: "content",
+        undo: Box::new(move |_| fs::write(host, original).unwrap()),
+    }
 }
