@@ -90,7 +90,7 @@ docker_test!(
         assert_eq!(status.get("CapBnd"), "00000000000000c1");
         assert!(
             container.logs().stderr.contains("CAP_SETPCAP"),
-            "it says so, to who wants to know"
+            "the debug log names the missing capability"
         );
     }
 );

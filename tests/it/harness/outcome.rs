@@ -97,7 +97,7 @@ impl Start {
         } = self;
         assert!(
             codes.contains(&code),
-            "{code} is none of {codes:?}\n--- {description}\n{stdout}\n---\n{stderr}"
+            "{code} is not one of {codes:?}\n--- {description}\n{stdout}\n---\n{stderr}"
         );
         code
     }

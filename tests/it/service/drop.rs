@@ -239,7 +239,7 @@ sandbox_test!(
             for name in ["setgroups", "setresgid", "setresuid", "capset"] {
                 assert!(
                     steps.iter().any(|(call, _)| name_of(call) == name),
-                    "{name} is no step of\n{steps:#?}"
+                    "{name} is not a step of\n{steps:#?}"
                 );
             }
             // The ambient set is empty and KEEPCAPS is not needed any more, so these two change

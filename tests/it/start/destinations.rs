@@ -319,7 +319,7 @@ sandbox_test!(recursive_refuses_hard_links, |sandbox| {
     victim_is_unharmed(&sandbox);
 });
 
-// A file with the name of another temporary is no obstacle and is not removed.
+// A file with the name of another temporary is not an obstacle and stays.
 sandbox_test!(foreign_names_that_look_like_temporaries_stay, |sandbox| {
     sandbox
         .one_file(&["cat", CONF])

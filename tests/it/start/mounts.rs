@@ -145,7 +145,7 @@ sandbox_test!(
     }
 );
 
-// A read-only file system without anything to change is no obstacle.
+// A read-only file system without anything to change is not an obstacle.
 sandbox_test!(a_path_that_is_absent_already_may_be_read_only, |sandbox| {
     let mut manifest = one_file(&["cat", CONF]);
     manifest["absent"] = json!(["/srv/gone", "/srv/no/such/directory/file"]);

@@ -61,7 +61,7 @@ sandbox_test!(a_pending_signal_reaches_the_service, |sandbox| {
     }
     let sandbox = sandbox.another();
     service(&sandbox, &["sh", "-c", "exit 3"]);
-    // A signal that does not end the service is no reason not to start it.
+    // A service starts in spite of a pending signal that does not end it.
     let _ = sandbox
         .launch()
         .wrapper([PROBE, "pending", "28"])

@@ -93,7 +93,7 @@ sandbox_test!(the_whole_tree_ends_gracefully, |sandbox| {
                 "{ended:?}"
             );
         }
-        assert!(!ended.open, "nobody outlives the init: {ended:?}");
+        assert!(!ended.open, "no process outlives the init: {ended:?}");
     }
 });
 
@@ -136,7 +136,7 @@ fn time_to_end(launch: &Launch<'_>, meanwhile: impl FnOnce(&Running, u32)) -> Du
     meanwhile(&running, worker);
     let ended = running.end().code(4);
     let took = since.elapsed();
-    assert!(is_gone(worker), "nobody outlives the init");
+    assert!(is_gone(worker), "no process outlives the init");
     assert!(!ended.open, "{ended:?}");
     took
 }

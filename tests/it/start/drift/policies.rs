@@ -110,7 +110,7 @@ sandbox_test!(restoring_installs_only_the_sealed_content, |sandbox| {
 
 sandbox_test!(restoring_does_not_install_newer_sources, |sandbox| {
     configured(&sandbox, "restore");
-    // Nothing has drifted: a newer source alone is no reason to write.
+    // Nothing has drifted: a newer source alone is not a reason to write.
     sandbox.source("app.conf", "debug = true\n");
     let start = sandbox.start().success();
     assert_eq!(start.state(), "verified");
