@@ -135,9 +135,12 @@ sandbox_test!(
                     sandbox.owner(SEAL, APP, APP);
                 },
             ),
-            ("is owned by uid 1000 with mode 0700", |sandbox| {
-                sandbox.owner("/var/lib/sealinit", APP, APP);
-            }),
+            (
+                "(uid 1000, mode 0700) lets other users replace files in it",
+                |sandbox| {
+                    sandbox.owner("/var/lib/sealinit", APP, APP);
+                },
+            ),
             ("it is a FIFO", |sandbox| {
                 sandbox.remove(SEAL).fifo(SEAL);
             }),

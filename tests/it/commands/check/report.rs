@@ -84,9 +84,9 @@ sandbox_test!(every_problem_is_reported_at_once, |sandbox| {
         "error the source /etc/sealinit/key.pem does not have the hash that the manifest says; correct one of them".into(),
         "error cannot read the source /etc/sealinit/gone of /etc/app/gone: No such file or directory (os error 2); mount it, correct the path, or mark the entry \"optional\"".into(),
         "error /etc/sealinit/manifest.json: $.files[4].group: group \"certz\" is not in /etc/group; did you mean \"certs\"? Otherwise create it in the image or write its id as a number".into(),
-        "error cannot keep state in /var/lib/sealinit: /var/lib/sealinit is owned by uid 1001 with mode 0755, so not only root could replace what is below it; chown it to root and take away write permission of group and others, or declare it in \"directories\"".into(),
+        "error cannot keep state in /var/lib/sealinit: /var/lib/sealinit (uid 1001, mode 0755) lets other users replace files in it; in the image: chown root /var/lib/sealinit && chmod go-w /var/lib/sealinit, or declare it in \"directories\"".into(),
         "error cannot install /srv/directory: it is a directory, and the manifest says file; remove the directory from the image".into(),
-        "error cannot install /srv/open/conf: /srv/open is owned by uid 0 with mode 0777, so not only root could replace what is below it; chown it to root and take away write permission of group and others, or declare it in \"directories\"".into(),
+        "error cannot install /srv/open/conf: /srv/open (uid 0, mode 0777) lets other users replace files in it; in the image: chown root /srv/open && chmod go-w /srv/open, or declare it in \"directories\"".into(),
         "error cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command".into(),
     ];
     let outcome = check(sandbox.launch(), &[], 1);

@@ -52,8 +52,8 @@ sandbox_test!(the_reasons_of_a_refusal_are_obstacles, |sandbox| {
         .one_file(&["no-such-program"])
         .directory("/etc/app", 0o777);
     let both = [
-        "cannot install /etc/app/app.conf: /etc/app is owned by uid 0 with mode 0777, so not only root could replace what is below it; \
-         chown it to root and take away write permission of group and others, or declare it in \"directories\"",
+        "cannot install /etc/app/app.conf: /etc/app (uid 0, mode 0777) lets other users replace files in it; \
+         in the image: chown root /etc/app && chmod go-w /etc/app, or declare it in \"directories\"",
         "cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command",
     ];
     refused_as_planned(sandbox.launch(), &[], 73, &both);
@@ -142,7 +142,7 @@ sandbox_test!(plan_announces_the_refusal_of_another_command, |original| {
         assert_eq!(
             found["notes"],
             json!([
-                "no command was given after --, so this is planned for the sealed one; another, or none, is drift"
+                "no command was given after --, so this is foretold for the sealed one; another, or none, is drift"
             ])
         );
         let with = planned(&sandbox, &["--", "echo", "given"]);
