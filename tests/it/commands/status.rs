@@ -47,15 +47,15 @@ sandbox_test!(status_shows_what_is_sealed, |sandbox| {
         rest,
         format!(
             "digest={digest} lock=full entries=8\n\
-             service uid=1000 gid=1000 groups=1000,2000 command=echo ran\n\
-             file 0440 0:1000 /etc/app/app.conf\n\
+             service uid=1000 (app) gid=1000 (app) groups=1000 (app),2000 (certs) command=echo ran\n\
+             file 0440 0 (root):1000 (app) /etc/app/app.conf\n\
              absent /etc/app/default.conf\n\
-             file 0400 0:1000 /etc/app/key.pem\n\
+             file 0400 0 (root):1000 (app) /etc/app/key.pem\n\
              absent /etc/app/optional.conf\n\
-             directory 0550 0:1000 /etc/app/tree\n\
-             file 0440 0:1000 /etc/app/tree/a\n\
-             directory 0750 1000:1000 /srv/data\n\
-             mutable 0440 1000:1000 /srv/data/seed\n"
+             directory 0550 0 (root):1000 (app) /etc/app/tree\n\
+             file 0440 0 (root):1000 (app) /etc/app/tree/a\n\
+             directory 0750 1000 (app):1000 (app) /srv/data\n\
+             mutable 0440 1000 (app):1000 (app) /srv/data/seed\n"
         )
     );
     let machine = json_of(&sandbox, &["status"], 0);
@@ -68,16 +68,16 @@ sandbox_test!(status_shows_what_is_sealed, |sandbox| {
             "sealed_at": at,
             "sealed_by": env!("CARGO_PKG_VERSION"),
             "lock": "full",
-            "service": {"uid": 1000, "gid": 1000, "groups": [1000, 2000], "command": ["echo", "ran"]},
+            "service": {"uid": 1000, "user": "app", "gid": 1000, "group": "app", "groups": [1000, 2000], "command": ["echo", "ran"]},
             "entries": [
-                {"path": CONF, "kind": "file", "owner": 0, "group": 1000, "mode": "0440"},
+                {"path": CONF, "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0440"},
                 {"path": "/etc/app/default.conf", "kind": "absent"},
-                {"path": "/etc/app/key.pem", "kind": "file", "owner": 0, "group": 1000, "mode": "0400"},
+                {"path": "/etc/app/key.pem", "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0400"},
                 {"path": "/etc/app/optional.conf", "kind": "absent"},
-                {"path": "/etc/app/tree", "kind": "directory", "owner": 0, "group": 1000, "mode": "0550"},
-                {"path": "/etc/app/tree/a", "kind": "file", "owner": 0, "group": 1000, "mode": "0440"},
-                {"path": "/srv/data", "kind": "directory", "owner": 1000, "group": 1000, "mode": "0750"},
-                {"path": "/srv/data/seed", "kind": "mutable", "owner": 1000, "group": 1000, "mode": "0440"},
+                {"path": "/etc/app/tree", "kind": "directory", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0550"},
+                {"path": "/etc/app/tree/a", "kind": "file", "owner": 0, "owner_name": "root", "group": 1000, "group_name": "app", "mode": "0440"},
+                {"path": "/srv/data", "kind": "directory", "owner": 1000, "owner_name": "app", "group": 1000, "group_name": "app", "mode": "0750"},
+                {"path": "/srv/data/seed", "kind": "mutable", "owner": 1000, "owner_name": "app", "group": 1000, "group_name": "app", "mode": "0440"},
             ],
             "error": null,
         })
@@ -97,7 +97,7 @@ sandbox_test!(status_reports_that_nothing_is_sealed, |sandbox| {
     sandbox.file(JOURNAL, format!(r#"{{"version":1,"digest":"{digest}"}}"#));
     assert_eq!(
         inside(&sandbox, &["status"], 0).stdout,
-        format!("interrupted: a first start has not reached its end (digest {digest})\n")
+        format!("interrupted: a first start was interrupted, or is running (digest {digest})\n")
     );
     sandbox.file(JOURNAL, "torn");
     assert_eq!(json_of(&sandbox, &["status"], 0)["digest"], Value::Null);
@@ -108,8 +108,8 @@ sandbox_test!(status_of_a_damaged_seal_is_an_error, |sandbox| {
     sandbox.file(SEAL, "torn");
     let found = inside(&sandbox, &["status"], 74).stdout;
     assert!(
-        found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+        found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
         "{found}"
     );
-    assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "unbelievable");
+    assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "invalid");
 });

@@ -22,7 +22,7 @@ sandbox_test!(verify_of_an_untouched_disk_is_clean, |sandbox| {
     assert_eq!(
         inside(&sandbox, &["verify", "--format", "json"], 0).stdout,
         format!(
-            r#"{{"result":"clean","digest":"{digest}","pin":"none","lock":"full","entries":8,"mutable":1,"differences":[],"unseen":[],"error":null}}"#
+            r#"{{"result":"clean","digest":"{digest}","pin":"none","lock":"full","entries":8,"mutable":1,"differences":[],"unreadable":[],"error":null}}"#
         ) + "\n"
     );
 });
@@ -54,7 +54,7 @@ sandbox_test!(verify_lists_every_difference_in_order, |sandbox| {
              extra /etc/app/tree/0-first\\u{{1b}}[31m\\n: extra: expected nothing, found file\n\
              missing /etc/app/tree/a: type: expected file, found nothing\n\
              extra /etc/app/tree/z-last: extra: expected nothing, found file\n\
-             changed /srv/data: owner: expected 1000, found 1001\n"
+             changed /srv/data: owner: expected 1000 (app), found 1001 (other)\n"
         )
     );
     let machine = json_of(&sandbox, &["verify"], 1);
@@ -100,7 +100,7 @@ sandbox_test!(verify_reports_that_nothing_is_sealed, |sandbox| {
         json_of(&sandbox, &["verify"], 1),
         json!({
             "result": "unsealed", "digest": null, "pin": "none", "lock": null, "entries": 0, "mutable": 0,
-            "differences": [], "unseen": [], "error": error,
+            "differences": [], "unreadable": [], "error": error,
         })
     );
 });
@@ -114,7 +114,7 @@ sandbox_test!(verify_reports_an_interrupted_first_start, |sandbox| {
     let found = inside(&sandbox, &["verify"], 1);
     assert_eq!(
         found.stdout,
-        "interrupted: a first start has not reached its end in /var/lib/sealinit; start the container again\n"
+        "interrupted: a first start was interrupted, or is running, in /var/lib/sealinit; start the container again\n"
     );
 });
 
@@ -126,11 +126,11 @@ sandbox_test!(
                 let seal = sandbox.read(SEAL).replace("echo", "eche");
                 sandbox.file(SEAL, seal);
             }),
-            ("it belongs to uid 0 with mode 0420", |sandbox| {
+            ("it is owned by uid 0 with mode 0420", |sandbox| {
                 sandbox.mode(SEAL, 0o420);
             }),
             (
-                "it belongs to uid 1000, and says that uid 0 sealed it",
+                "it is owned by uid 1000, and records uid 0 as the one that sealed",
                 |sandbox| {
                     sandbox.owner(SEAL, APP, APP);
                 },
@@ -151,11 +151,11 @@ sandbox_test!(
             tamper(&sandbox);
             let found = inside(&sandbox, &["verify"], 1).stdout;
             assert!(
-                found.starts_with("unbelievable: cannot believe the seal /var/lib/sealinit/seal: "),
+                found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
                 "{found}"
             );
             assert!(found.contains(why), "{why}: {found}");
-            assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "unbelievable");
+            assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "invalid");
             let _ = sandbox
                 .start()
                 .refused(81, why.split(", and says").next().unwrap());
@@ -337,13 +337,13 @@ sandbox_test!(
         sandbox
             .owner("/srv/a/closed", 0, 0)
             .mode("/srv/a/closed", 0o700);
-        let unseen = "unseen cannot verify /srv/a/closed/conf: cannot open /srv/a/closed/conf: Permission denied (os error 13); \
+        let unreadable = "unreadable cannot verify /srv/a/closed/conf: cannot open /srv/a/closed/conf: Permission denied (os error 13); \
                   check owner and mode, or the capabilities that were dropped";
         assert_eq!(
             verify(74),
             [
-                "incomplete: no difference in what could be looked at of 3 entries",
-                unseen
+                "incomplete: 1 path could not be read; no difference in the rest of 3 entries",
+                unreadable
             ]
         );
 
@@ -354,7 +354,7 @@ sandbox_test!(
             found[1].starts_with("changed /srv/z: content: "),
             "{found:?}"
         );
-        assert_eq!(found[2..], [unseen]);
+        assert_eq!(found[2..], [unreadable]);
 
         // The host's root can read everything, and accepts entries that belong to the installer.
         sandbox

@@ -166,6 +166,7 @@ sandbox_test!(
         sandbox
             .file("/srv/b", "b\nb\n")
             .file("/srv/absent", "")
+            .owner("/srv/tree", 0, 0)
             .owner("/srv/a", 0, 0)
             .mode("/srv/a", 0o700);
         manifest["service"]["command"] = json!(["no-such-program"]);

@@ -12,9 +12,9 @@ sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
     assert_eq!(
         plan(sandbox.launch(), &["--diff"]).stdout,
         format!(
-            "seal: 11 entries, 9 of them not as they are to be\n\
+            "seal: 9 of 11 entries differ\n\
              digest={digest} pin=none lock=full\n\
-             replace file /etc/app/app.conf: group: expected 1000, found 0; mode: expected 0440, found 0644; \
+             replace file /etc/app/app.conf: group: expected 1000 (app), found 0 (root); mode: expected 0440, found 0644; \
              content: expected sha256:{new} (6 bytes), found 11 bytes\n\
              --- /etc/app/app.conf (on disk)\n\
              +++ /etc/app/app.conf (planned)\n\
@@ -24,7 +24,7 @@ sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
              +b\n \
              c\n\
              remove absent /etc/app/default.conf: type: expected nothing, found file\n\
-             replace file /etc/app/key.pem: group: expected 1000, found 0; mode: expected 0440, found 0644; \
+             replace file /etc/app/key.pem: group: expected 1000 (app), found 0 (root); mode: expected 0440, found 0644; \
              content: expected the sealed secret, found another\n\
              keep absent /etc/app/never\n\
              install file /etc/app/new: type: expected file, found nothing\n\
@@ -33,7 +33,7 @@ sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
              @@ -0,0 +1 @@\n\
              +new\n\
              keep file /etc/app/same\n\
-             replace directory /etc/app/tree: group: expected 1000, found 0; mode: expected 0550, found 0755\n\
+             replace directory /etc/app/tree: group: expected 1000 (app), found 0 (root); mode: expected 0550, found 0755\n\
              install file /etc/app/tree/a: type: expected file, found nothing\n\
              --- /etc/app/tree/a (on disk)\n\
              +++ /etc/app/tree/a (planned)\n\
@@ -124,10 +124,7 @@ sandbox_test!(plan_shows_drift_under_every_policy, |original| {
             .file("/etc/app/tree/extra", "");
         let found = plan(sandbox.launch(), &["--diff"]).stdout;
         let lines: Vec<&str> = found.lines().collect();
-        assert_eq!(
-            lines[0],
-            format!("{start}: 11 entries, 2 of them not as they are to be")
-        );
+        assert_eq!(lines[0], format!("{start}: 2 of 11 entries differ"));
         let conf = hash("a\nb\nc\n");
         assert_eq!(
             lines[2..10],
@@ -178,7 +175,7 @@ sandbox_test!(a_changed_manifest_is_a_note_or_an_obstacle, |original| {
         );
         sandbox.remove("/etc/sealinit");
         assert!(plan(sandbox.launch(), &[]).stdout.ends_with(
-            "note the manifest /etc/sealinit/manifest.json is gone; the sealed one counts\n"
+            "note the manifest /etc/sealinit/manifest.json is gone; the sealed configuration runs\n"
         ));
     }
 });

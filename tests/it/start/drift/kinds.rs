@@ -72,11 +72,11 @@ kinds! {
     content_below_a_directory: |sandbox| { sandbox.file("/etc/app/tree/sub/b", ""); }
         => resized("/etc/app/tree/sub/b", "b\n", "");
     owner: |sandbox| { sandbox.owner(CONF, OTHER, APP); }
-        => expected(CONF, "owner", "0", "1001");
+        => expected(CONF, "owner", "0 (root)", "1001 (other)");
     owner_by_the_service: |sandbox| { sandbox.owner(CONF, APP, APP); }
-        => expected(CONF, "owner", "0", "1000");
+        => expected(CONF, "owner", "0 (root)", "1000 (app)");
     group: |sandbox| { sandbox.owner(CONF, 0, OTHER); }
-        => expected(CONF, "group", "1000", "1001");
+        => expected(CONF, "group", "1000 (app)", "1001 (other)");
     mode: |sandbox| { sandbox.mode(CONF, 0o444); }
         => expected(CONF, "mode", "0440", "0444");
     set_id_bit: |sandbox| { sandbox.mode(CONF, 0o4440); }
@@ -93,9 +93,9 @@ kinds! {
     directory_mode: |sandbox| { sandbox.mode("/etc/app/tree/sub", 0o750); }
         => expected("/etc/app/tree/sub", "mode", "0550", "0750");
     directory_owner: |sandbox| { sandbox.owner("/etc/app/tree/sub", OTHER, APP); }
-        => expected("/etc/app/tree/sub", "owner", "0", "1001");
+        => expected("/etc/app/tree/sub", "owner", "0 (root)", "1001 (other)");
     directory_group: |sandbox| { sandbox.owner("/etc/app/tree", 0, OTHER); }
-        => expected("/etc/app/tree", "group", "1000", "1001");
+        => expected("/etc/app/tree", "group", "1000 (app)", "1001 (other)");
     extra_name: |sandbox| { sandbox.file("/etc/app/tree/extra", ""); }
         => expected("/etc/app/tree/extra", "extra", "nothing", "file");
     extra_name_further_down: |sandbox| { sandbox.symlink("/etc/app/tree/sub/extra", "b"); }
@@ -109,7 +109,7 @@ kinds! {
     data_directory_mode: |sandbox| { sandbox.mode("/srv/data", 0o777); }
         => expected("/srv/data", "mode", "0750", "0777");
     data_directory_owner: |sandbox| { sandbox.owner("/srv/data", 0, APP); }
-        => expected("/srv/data", "owner", "1000", "0");
+        => expected("/srv/data", "owner", "1000 (app)", "0 (root)");
     missing_data_directory: |sandbox| { sandbox.remove("/srv/data"); }
         => expected("/srv/data", "type", "directory", "nothing");
     data_directory_became_file: |sandbox| { sandbox.remove("/srv/data").file("/srv/data", ""); }

@@ -78,7 +78,9 @@ sandbox_test!(
                 tamper(&sandbox);
                 let refused = sandbox.start().refused(80, "/etc/app");
                 assert!(
-                    refused.stderr.contains("undo the change"),
+                    refused
+                        .stderr
+                        .contains("recreate the container, or set on_drift to"),
                     "{what} under {on_drift}: no remedy\n{refused:?}"
                 );
             }

@@ -18,8 +18,8 @@ sandbox_test!(
         let refused = sandbox.start().refused(80, CONF);
         let drifts = [
             resized(CONF, CONTENT, "tampered"),
-            expected(CONF, "owner", "0", "1001"),
-            expected(CONF, "group", "1000", "1001"),
+            expected(CONF, "owner", "0 (root)", "1001 (other)"),
+            expected(CONF, "group", "1000 (app)", "1001 (other)"),
             expected(CONF, "mode", "0440", "0666"),
             expected("/etc/app/default.conf", "type", "nothing", "file"),
             expected("/etc/app/tree/a", "type", "file", "nothing"),
