@@ -1,5 +1,6 @@
 //! `schema`: an independent validator and the reader accept the same manifests.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
@@ -112,64 +113,73 @@ fn every_key_has_a_description() {
     assert_eq!(described, 45);
 }
 
+/// Validates the examples of a schema and of everything below it, and notes the places that have some:
+/// `$.files[].dest`.
+fn examples(at: &str, schema: &Value, root: &Value, found: &mut BTreeSet<String>) {
+    if let Some(examples) = schema.get("examples").and_then(Value::as_array) {
+        let mut here = schema.clone();
+        here["$defs"] = root["$defs"].clone();
+        let validator = jsonschema::draft202012::new(&here).unwrap();
+        assert!(
+            !examples.is_empty() && examples.iter().all(|example| validator.is_valid(example)),
+            "{at}: {examples:?}"
+        );
+        found.insert(at.to_owned());
+    }
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+        let target = root.pointer(target.strip_prefix('#').unwrap()).unwrap();
+        examples(at, target, root, found);
+    }
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        for part in schema
+            .get(keyword)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            examples(at, part, root, found);
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        examples(&format!("{at}[]"), items, root, found);
+    }
+    for (key, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        examples(&format!("{at}.{key}"), property, root, found);
+    }
+}
+
 /// The examples that an editor offers are valid at their places.
 #[test]
 fn every_object_and_every_written_value_has_examples_that_are_valid() {
-    fn look(at: &str, schema: &Value, definitions: &Value, found: &mut Vec<String>) {
-        if let Some(examples) = schema.get("examples").and_then(Value::as_array) {
-            let mut here = schema.clone();
-            here["$defs"] = definitions.clone();
-            let validator = jsonschema::draft202012::new(&here).unwrap();
-            assert!(
-                !examples.is_empty() && examples.iter().all(|example| validator.is_valid(example)),
-                "{at}: {examples:?}"
-            );
-            found.push(at.to_owned());
-        }
-        for (key, property) in schema
-            .get("properties")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            look(&format!("{at}.{key}"), property, definitions, found);
-        }
-        for (name, definition) in schema
-            .get("$defs")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            look(name, definition, definitions, found);
-        }
-    }
     let schema = schema();
-    let mut found = Vec::new();
-    look("$", &schema, &schema["$defs"], &mut found);
+    let mut found = BTreeSet::new();
+    examples("$", &schema, &schema, &mut found);
     for place in [
         "$",
-        "File",
-        "File.source",
-        "File.dest",
-        "File.owner",
-        "File.group",
-        "File.mode",
-        "Directory",
-        "Directory.path",
-        "Directory.source",
-        "Directory.file_mode",
-        "Check",
-        "Check.command",
-        "Service.command",
-        "Service.user",
-        "Service.working_dir",
-        "Service.umask",
-        "Signals.rewrite",
+        "$.files[]",
+        "$.files[].source",
+        "$.files[].dest",
+        "$.files[].owner",
+        "$.files[].group",
+        "$.files[].mode",
+        "$.directories[]",
+        "$.directories[].path",
+        "$.directories[].source",
+        "$.directories[].file_mode",
+        "$.check[]",
+        "$.check[].command",
+        "$.service.command",
+        "$.service.user",
+        "$.service.working_dir",
+        "$.service.umask",
+        "$.service.signals.rewrite",
     ] {
-        assert!(
-            found.iter().any(|found| found == place),
-            "{place} has no examples: {found:?}"
-        );
+        assert!(found.contains(place), "{place} has no examples: {found:?}");
     }
 }
 

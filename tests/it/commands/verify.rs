@@ -158,7 +158,7 @@ sandbox_test!(
             assert_eq!(json_of(&sandbox, &["verify"], 1)["result"], "invalid");
             let _ = sandbox
                 .start()
-                .refused(81, why.split(", and says").next().unwrap());
+                .refused(81, why.split(", and records").next().unwrap());
         }
     }
 );

@@ -56,7 +56,7 @@ sandbox_test!(
         );
         problems(
             &sandbox,
-            &service(r#""user": ▸"root""#),
+            &service(r#""user": ▸"root", "command": ["true"]"#),
             &[
                 "$.service.user: the service would run as root; name another user, or add \"allow_root\": true",
             ],

@@ -340,7 +340,7 @@ impl Case {
                         },
                     ),
                 );
-                self.refusal = Some("chown it to root");
+                self.refusal = Some("in the image: chown root ");
             }
             _ => {
                 self.plants.insert(
@@ -353,7 +353,7 @@ impl Case {
                         },
                     ),
                 );
-                self.refusal = Some("chown it to root");
+                self.refusal = Some("in the image: chown root ");
             }
         }
     }
