@@ -17,11 +17,11 @@ use crate::harness::{
 /// The capabilities to add to `docker run --cap-drop ALL`: name, setpriv's name, and true if a
 /// start always needs it.
 const CAPABILITIES: [(&str, &str, bool); 4] = [
-    ("CAP_CHOWN", "chown", true),
-    ("CAP_SETUID", "setuid", true),
-    ("CAP_SETGID", "setgid", true),
+    ("CHOWN", "chown", true),
+    ("SETUID", "setuid", true),
+    ("SETGID", "setgid", true),
     // It empties the bounding set, which is not needed under no_new_privs.
-    ("CAP_SETPCAP", "setpcap", false),
+    ("SETPCAP", "setpcap", false),
 ];
 
 // Every subset of the capabilities either suffices, or the message names all that are missing and
@@ -45,7 +45,7 @@ sandbox_test!(
                 let missing: Vec<&str> = (CAPABILITIES.iter().enumerate())
                     .filter(|(i, (name, _, always))| {
                         // A capability outside of the bounding set need not be dropped from it.
-                        let empty = *name == "CAP_SETPCAP" && given.is_empty();
+                        let empty = *name == "SETPCAP" && given.is_empty();
                         !has(*i) && (*always || !no_new_privileges && !empty)
                     })
                     .map(|(_, (name, ..))| *name)

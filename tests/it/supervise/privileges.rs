@@ -229,9 +229,9 @@ sandbox_test!(
             let refused = launch
                 .capabilities(&["chown"])
                 .start()
-                .refused(77, "CAP_SETUID");
+                .refused(77, "SETUID");
             assert_eq!(refused.errors().len(), 1, "{refused:?}");
-            refused.says("CAP_SETGID");
+            refused.says("SETGID");
         }
     }
 );

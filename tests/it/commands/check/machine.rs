@@ -311,7 +311,7 @@ sandbox_test!(
             1,
         );
         assert_eq!(missing["errors"][0]["area"], "privileges");
-        for capability in ["CAP_CHOWN", "CAP_SETGID"] {
+        for capability in ["CHOWN", "SETGID"] {
             assert!(
                 messages(&missing["errors"])[0].contains(capability),
                 "{missing}"

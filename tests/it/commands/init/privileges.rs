@@ -92,10 +92,10 @@ sandbox_test!(
 
 sandbox_test!(missing_capabilities_are_named_and_nothing_runs, |sandbox| {
     for (kept, missing) in [
-        (&["setgid", "setpcap"][..], &["CAP_SETUID"][..]),
-        (&["setuid", "setpcap"], &["CAP_SETGID"]),
-        (&["setpcap"], &["CAP_SETUID", "CAP_SETGID"]),
-        (&[], &["CAP_SETUID", "CAP_SETGID"]),
+        (&["setgid", "setpcap"][..], &["SETUID"][..]),
+        (&["setuid", "setpcap"], &["SETGID"]),
+        (&["setpcap"], &["SETUID", "SETGID"]),
+        (&[], &["SETUID", "SETGID"]),
     ] {
         let outcome = as_user(&sandbox, "app", &["sh", "-c", "echo ran"])
             .capabilities(kept)
