@@ -11,7 +11,10 @@ fn a_root_that_does_not_exist_is_an_error() {
         let output = on_host([command, "--root", "/no/such/root"]);
         assert_eq!(output.status.code(), Some(74), "{output:?}");
         let said = all_text(&output);
-        assert!(said.contains("cannot look below /no/such/root: "), "{said}");
+        assert!(
+            said.contains("cannot read the root directory /no/such/root: "),
+            "{said}"
+        );
     }
 }
 
@@ -108,7 +111,7 @@ sandbox_test!(status_of_a_damaged_seal_is_an_error, |sandbox| {
     sandbox.file(SEAL, "torn");
     let found = inside(&sandbox, &["status"], 74).stdout;
     assert!(
-        found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
+        found.starts_with("invalid: the seal /var/lib/sealinit/seal is invalid: "),
         "{found}"
     );
     assert_eq!(json_of(&sandbox, &["status"], 74)["state"], "invalid");

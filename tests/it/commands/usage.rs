@@ -75,9 +75,84 @@ sandbox_test!(an_invalid_variable_is_an_error_of_usage, |sandbox| {
     ] {
         let outcome = sandbox.launch().env(variable, value).start().code(2);
         assert_eq!(outcome.stdout, "");
+        let named = format!("invalid value '{value}' for '{variable}'");
+        assert!(outcome.stderr.contains(&named), "{outcome:?}");
+        assert!(!outcome.stderr.contains(" for '--"), "{outcome:?}");
         assert!(!sandbox.exists(SEAL));
     }
+    // A flag wins, and the error names it.
+    let outcome = sandbox
+        .launch()
+        .env("SEALINIT_PIN", "abc")
+        .args(["--pin", "def"])
+        .start()
+        .code(2);
+    let named = "invalid value 'def' for '--pin <sha256:HEX>'";
+    assert!(outcome.stderr.contains(named), "{outcome:?}");
 });
+
+sandbox_test!(an_empty_pin_in_the_environment_is_no_pin, |sandbox| {
+    sandbox.one_file(&["echo", "ran"]);
+    for pin in [&["--pin", ""][..], &["--pin="]] {
+        let launch = sandbox.launch().env("SEALINIT_PIN", "").args(pin);
+        let outcome = launch.start().code(2);
+        assert!(
+            outcome.stderr.contains("'--pin <sha256:HEX>'"),
+            "{outcome:?}"
+        );
+        assert!(!sandbox.exists(SEAL));
+    }
+    let started = sandbox.launch().env("SEALINIT_PIN", "").start().success();
+    assert_eq!(started.summarised("pin"), "none");
+});
+
+#[test]
+fn a_command_without_the_dashes_is_answered_with_the_right_form() {
+    for (arguments, form) in [
+        (&["nginx", "-t"][..], "'sealinit run -- nginx -t'"),
+        (&["run", "nginx"], "'sealinit run -- nginx'"),
+        (
+            &["run", "--supervise", "nginx", "-g", "daemon off;"],
+            "'sealinit run --supervise -- nginx -g daemon off;'",
+        ),
+        (
+            &["init", "--user", "u", "id"],
+            "'sealinit init --user u -- id'",
+        ),
+        (&["check", "nginx"], "'sealinit check -- nginx'"),
+        // A probable typing error is not taken for a command.
+        (&["verfy"], "'verify'"),
+    ] {
+        let output = on_host(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let tips: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("  tip: "))
+            .collect();
+        assert!(tips.len() == 1 && tips[0].ends_with(form), "{said}");
+    }
+}
+
+#[test]
+fn a_usage_error_escapes_control_characters() {
+    for arguments in [
+        &["\u{1b}[31m\n"][..],
+        &["run", "\u{1b}[31m\n"],
+        &["run", "--\u{1b}[31m"],
+        &["run", "--log-level", "\u{1b}[31m"],
+        &["run", "--state-dir=\u{9b}31m"],
+        &["init", "--rewrite", "\u{1b}[31m=TERM", "--", "true"],
+    ] {
+        let output = on_host(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said:?}");
+        assert!(
+            !said.chars().any(|c| c.is_control() && c != '\n'),
+            "{said:?}"
+        );
+    }
+}
 
 sandbox_test!(options_win_over_variables, |sandbox| {
     let mut manifest = one_file(&["cat", CONF]);
@@ -125,6 +200,14 @@ sandbox_test!(
                 .stderr
                 .lines()
                 .map(|line| serde_json::from_str(line).unwrap())
+                .inspect(|line: &Map<String, Value>| {
+                    assert_eq!(line["program"], "sealinit");
+                    let time = line["timestamp"].as_str().unwrap();
+                    let (date, of_day) = time.split_once('T').unwrap();
+                    assert!(date.len() == 10 && date.starts_with("20"), "{time}");
+                    assert!(of_day.len() >= 9 && of_day.ends_with('Z'), "{time}");
+                    assert!(line["level"].is_string() && line["message"].is_string());
+                })
                 .collect()
         };
         let launch = || {

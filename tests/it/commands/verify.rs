@@ -151,7 +151,7 @@ sandbox_test!(
             tamper(&sandbox);
             let found = inside(&sandbox, &["verify"], 1).stdout;
             assert!(
-                found.starts_with("invalid: cannot believe the seal /var/lib/sealinit/seal: "),
+                found.starts_with("invalid: the seal /var/lib/sealinit/seal is invalid: "),
                 "{found}"
             );
             assert!(found.contains(why), "{why}: {found}");
@@ -277,9 +277,9 @@ sandbox_test!(
             start.untouched();
             start.code(74).stdout
         };
-        let error = "cannot look at the seal in /var/lib/sealinit: cannot look at /var/lib/sealinit/seal: \
+        let error = "cannot read the seal in /var/lib/sealinit: cannot look at /var/lib/sealinit/seal: \
                  Permission denied (os error 13); check owner and mode, or the capabilities that were dropped; \
-                 ask as the user that sealed (docker exec --user)";
+                 run as the user that sealed (docker exec --user)";
         let found: Value = serde_json::from_str(&verify("json")).unwrap();
         assert_eq!(
             (&found["result"], &found["error"]),

@@ -1,9 +1,11 @@
 //! The repository itself: its documentation, tried, and the rules of its source tree.
 
 mod json_reports;
+mod layers;
 mod readme;
 mod rules;
 mod tree;
+mod typestate;
 
 use std::fs;
 

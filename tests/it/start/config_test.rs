@@ -92,7 +92,7 @@ sandbox_test!(
         );
         let refused = sandbox.start().failed(
             84,
-            "failed: it ended with exit code 1; nothing was sealed, correct the configuration",
+            "failed: it ended with exit code 1; nothing was sealed; correct the configuration",
         );
         assert_eq!(
             refused.errors(),
@@ -100,7 +100,7 @@ sandbox_test!(
                 "check: unknown directive \"x\"",
                 "check: \\u{1b}[31mbad",
                 "the service's check sh -c echo 'unknown directive \"x\"'; printf '\\\\033[31mbad\\\\n' >&2; test -e /home/app/ok \
-             failed: it ended with exit code 1; nothing was sealed, correct the configuration",
+             failed: it ended with exit code 1; nothing was sealed; correct the configuration",
             ]
         );
         assert!(!sandbox.exists(SEAL) && sandbox.exists(JOURNAL));
@@ -204,7 +204,7 @@ sandbox_test!(a_stop_during_a_check_ends_the_start_at_once, |sandbox| {
             "{:?}",
             since.elapsed()
         );
-        let message = "sealinit: error: SIGTERM came before the service was started; the next start goes on from here";
+        let message = "sealinit: error: SIGTERM arrived before the service was started; the next start continues";
         assert!(ended.stderr.contains(message), "{ended:?}");
         assert!(!ended.stderr.contains("the service's check"), "{ended:?}");
         assert!(!sandbox.exists(SEAL));

@@ -30,7 +30,7 @@ sandbox_test!(a_refusal_is_written_to_the_termination_log, |sandbox| {
     let _ = sandbox.start().refused(81, "seal");
     assert_eq!(
         sandbox.read(TERMINATION_LOG),
-        "cannot believe the seal /var/lib/sealinit/seal: it was cut short or changed: its checksum is not the recorded \
+        "the seal /var/lib/sealinit/seal is invalid: it was cut short or changed: its checksum is not the recorded \
          one; recreate the container\n"
     );
 });

@@ -153,6 +153,19 @@ sandbox_test!(
     }
 );
 
+// The service takes half of the time for itself and leaves the other half to its workers.
+sandbox_test!(the_grace_begins_with_the_stop_signal, probe, |sandbox| {
+    let script = "setsid /sbin/probe deaf worker & \
+                  trap 'sleep 1.5; exit 4' TERM; while :; do sleep 0.02; done";
+    let mut manifest = supervised(&["sh", "-c", script]);
+    manifest["service"]["stop_grace_seconds"] = json!(3);
+    sandbox.one_file(&[]).manifest(&manifest);
+    for launch in both(&sandbox) {
+        let took = time_to_end(&launch, |_, _| {});
+        assert!((3.0..4.2).contains(&took.as_secs_f64()), "{took:?}");
+    }
+});
+
 sandbox_test!(
     a_second_termination_signal_shortens_the_time,
     probe,

@@ -215,7 +215,7 @@ sandbox_test!(
             let ended = start.code(77);
             assert_eq!(ended.errors().len(), 1, "{ended:?}");
             ended.says(&format!(
-            "cannot give up the capabilities that the service keeps: {why}; the service was ended"
+            "cannot drop the capabilities that only the service keeps: {why}; the service was ended"
         ));
         }
     }

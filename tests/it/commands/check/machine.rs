@@ -265,8 +265,8 @@ sandbox_test!(an_absolute_source_is_not_read_on_the_host, |sandbox| {
     ]
     .map(|(source, dest)| {
         format!(
-            "warning the source {source} of {dest} is a path of the container, which may be mounted only when it runs: it was not \
-             looked at; run check in the container, or put the source beside the manifest"
+            "warning the source {source} of {dest} was not read: it is a path of the container, where it may be mounted; \
+             run check in the container, or put the source beside the manifest"
         )
     })
     .into();
@@ -285,7 +285,8 @@ sandbox_test!(an_absolute_source_is_not_read_on_the_host, |sandbox| {
     let inside = found(sandbox.launch(), &[], 1);
     assert_eq!(messages(&inside["errors"]).len(), 1, "{inside}");
     assert!(
-        messages(&inside["errors"])[0].starts_with("the source /etc/passwd does not have the hash"),
+        messages(&inside["errors"])[0]
+            .starts_with("the source /etc/passwd does not have the manifest's sha256"),
         "{inside}"
     );
     // A source beside the manifest is checked from outside as well.

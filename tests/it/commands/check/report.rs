@@ -84,12 +84,12 @@ sandbox_test!(every_problem_is_reported_at_once, |sandbox| {
     let conf = hash(CONTENT);
     let expected = [
         "error /etc/sealinit/manifest.json:28:15: $.files[5]: /srv/own would belong to the service's user, who could change it; name another owner, or for a file that the service may change add \"mutable\": true".to_owned(),
-        format!("error the source /etc/sealinit/app.conf does not have the hash that the manifest says: expected sha256:{zero}, found sha256:{conf}; correct one of them"),
-        "error the source /etc/sealinit/key.pem does not have the hash that the manifest says; correct one of them".into(),
+        format!("error the source /etc/sealinit/app.conf does not have the manifest's sha256: expected sha256:{zero}, found sha256:{conf}; correct one of them"),
+        "error the source /etc/sealinit/key.pem does not have the manifest's sha256; correct one of them".into(),
         "error cannot read the source /etc/sealinit/gone of /etc/app/gone: No such file or directory (os error 2); mount it, correct the path, or mark the entry \"optional\"".into(),
         "error /etc/sealinit/manifest.json: $.files[4].group: group \"certz\" is not in /etc/group; did you mean \"certs\"? Otherwise create it in the image or write its id as a number".into(),
         "error cannot keep state in /var/lib/sealinit: /var/lib/sealinit (uid 1001, mode 0755) lets other users replace files in it; in the image: chown root /var/lib/sealinit && chmod go-w /var/lib/sealinit, or declare it in \"directories\"".into(),
-        "error cannot install /srv/directory: it is a directory, and the manifest says file; remove the directory from the image".into(),
+        "error cannot install /srv/directory: it is a directory, and the manifest declares a file; remove the directory from the image".into(),
         "error cannot install /srv/open/conf: /srv/open (uid 0, mode 0777) lets other users replace files in it; in the image: chown root /srv/open && chmod go-w /srv/open, or declare it in \"directories\"".into(),
         "error cannot find the service's program no-such-program in PATH=/usr/sbin:/usr/bin:/sbin:/bin; install it in the image or correct the command".into(),
     ];

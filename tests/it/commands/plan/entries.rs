@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{plan, planned, prepared};
-use crate::harness::{APP, CONF, CONTENT, hash, one_file, sandbox_test};
+use crate::harness::{APP, CONF, CONTENT, MANIFEST, hash, one_file, sandbox_test};
 
 sandbox_test!(plan_lists_the_entries_of_a_first_start, |sandbox| {
     prepared(&sandbox, "refuse");
@@ -222,5 +222,35 @@ sandbox_test!(a_large_or_binary_content_has_no_diff, |sandbox| {
             &planned["entries"][1]["diff"]
         ),
         (&json!("install"), &Value::Null)
+    );
+});
+
+// The host sees the same plan as the container, before and after the first start.
+sandbox_test!(a_plan_can_be_made_from_the_host, |sandbox| {
+    prepared(&sandbox, "refuse");
+    // The host's programs are only mounted for a start.
+    sandbox
+        .file("/usr/bin/echo", "\x7fELF")
+        .mode("/usr/bin/echo", 0o755);
+    let from_host = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sealinit"))
+            .args(["plan", "--diff", "--root"])
+            .arg(sandbox.path("/"))
+            .arg("--manifest")
+            .arg(sandbox.path(MANIFEST))
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(from_host(), plan(sandbox.launch(), &["--diff"]).stdout);
+    let _ = sandbox.start().success();
+    sandbox.file(CONF, "a\nx\nc\n");
+    let later = from_host();
+    assert_eq!(later, plan(sandbox.launch(), &["--diff"]).stdout);
+    assert!(
+        later.starts_with("refuse: 1 of 10 entries differs\n"),
+        "{later}"
     );
 });

@@ -113,8 +113,8 @@ sandbox_test!(
         assert_eq!(sandbox.start().success().state(), "restored");
 
         sandbox.directory("/etc/app/never", 0o755);
-        let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there now, and a mount is not replaced or removed; \
-                   start without it, or recreate the container";
+        let mounted = "cannot restore /etc/app/never: /etc/app/never is mounted there, and a mount cannot be replaced or removed; \
+                   recreate the container without it";
         let there = "/etc/app/never: type: expected nothing, found directory";
         refused_as_planned(
             sandbox.launch().tmpfs("/etc/app/never", "mode=0755"),

@@ -78,9 +78,7 @@ sandbox_test!(
                 tamper(&sandbox);
                 let refused = sandbox.start().refused(80, "/etc/app");
                 assert!(
-                    refused
-                        .stderr
-                        .contains("recreate the container, or set on_drift to"),
+                    refused.stderr.contains("recreate the container (with"),
                     "{what} under {on_drift}: no remedy\n{refused:?}"
                 );
             }
