@@ -101,10 +101,10 @@ sandbox_test!(
   "directories": [{"path": ▸"/a/d"}, {"path": "/dir"}],
   "absent": ["/gone", ▸"/gone/y", "/dir/gone", "/ab"]}"#,
             &[
-                "$.files[1].dest: /a/b/c is below /a, which $.files[0].dest says is no directory; remove one",
-                "$.files[2].dest: /gone/x is below /gone, which $.absent[0] says is no directory; remove one",
-                "$.directories[0].path: /a/d is below /a, which $.files[0].dest says is no directory; remove one",
-                "$.absent[1]: /gone/y is below /gone, which $.absent[0] says is no directory; remove one",
+                "$.files[1].dest: /a/b/c is below /a, which is not a directory according to $.files[0].dest; remove one",
+                "$.files[2].dest: /gone/x is below /gone, which is not a directory according to $.absent[0]; remove one",
+                "$.directories[0].path: /a/d is below /a, which is not a directory according to $.files[0].dest; remove one",
+                "$.absent[1]: /gone/y is below /gone, which is not a directory according to $.absent[0]; remove one",
             ],
         );
     }

@@ -45,8 +45,8 @@ sandbox_test!(
             &sandbox,
             &service(r#""user": "app", "capabilities": [▸"net_bind_service", ▸"CAP_FLY"]"#),
             &[
-                "$.service.capabilities[0]: \"net_bind_service\" is no capability; did you mean \"NET_BIND_SERVICE\"?",
-                "$.service.capabilities[1]: \"CAP_FLY\" is no capability; capabilities(7) lists them",
+                "$.service.capabilities[0]: \"net_bind_service\" is not a capability; did you mean \"NET_BIND_SERVICE\"?",
+                "$.service.capabilities[1]: \"CAP_FLY\" is not a capability; capabilities(7) lists them",
             ],
         );
         problems(

@@ -23,7 +23,8 @@ sandbox_test!(a_refusal_is_written_to_the_termination_log, |sandbox| {
     let _ = sandbox.start().refused(80, CONF);
     assert_eq!(
         sandbox.read(TERMINATION_LOG),
-        "/etc/app/app.conf: mode: expected 0440, found 0444\n"
+        "/etc/app/app.conf: mode: expected 0440, found 0444\n\
+         recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)\n"
     );
 
     sandbox.file(SEAL, "torn");
