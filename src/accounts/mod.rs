@@ -7,6 +7,6 @@ mod resolver;
 mod user_spec;
 
 pub(crate) use self::caller::Caller;
-pub(crate) use self::identity::Identities;
+pub(crate) use self::identity::{Identities, ServiceIdentity};
 pub(crate) use self::passwd::Accounts;
 pub(crate) use self::user_spec::UserSpec;

@@ -1,7 +1,7 @@
 //! `sealinit init`: runs a command with signal handling, reaping and a privilege drop, without
 //! configuration. Nothing is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use nix::sys::stat::{Mode, umask};
 
-use crate::accounts::{Accounts, Caller, UserSpec};
+use crate::accounts::{Accounts, Caller, ServiceIdentity, UserSpec};
 use crate::commands::options::LogOptions;
 use crate::declaration::{SignalTarget, names};
 use crate::error::Error;
@@ -91,43 +91,14 @@ fn start(
     command: Vec<OsString>,
 ) -> Result<Launched, Vec<Error>> {
     let caller = Caller::of_this_process()?;
-    let mask = umask(Mode::empty());
-    let identity = match user {
-        Some(spec) => {
-            let tree = Root::open(Path::new("/")).map_err(|source| Error::AccountsRead {
-                path: "/".into(),
-                source,
-            })?;
-            Some(spec.resolve(&Accounts::load(&tree)?, &caller)?)
-        }
-        None => None,
+    let inherited = Inherited {
+        umask: umask(Mode::empty()),
+        pid: std::process::id(),
     };
-    let mut groups = BTreeSet::new();
-    match &identity {
-        Some(identity) => groups.extend(identity.supplementary.iter().chain([&identity.gid])),
-        None => groups.extend(&caller.groups),
-    }
+    let identity = user.map(|user| identity(user, &caller)).transpose()?;
     let service = Service {
-        command,
-        env: BTreeMap::new(),
-        working_dir: None,
-        umask: None,
-        credentials_unchanged: identity.is_none(),
-        uid: identity
-            .as_ref()
-            .map_or(caller.uid, |identity| identity.uid),
-        gid: identity
-            .as_ref()
-            .map_or(caller.gid, |identity| identity.gid),
-        groups,
-        login: identity.map(|identity| Login {
-            name: identity.name,
-            home: identity.home,
-            replaces: true,
-        }),
-        capabilities: CapabilitySet::EMPTY,
-        no_new_privileges: true,
         supervised: Some(supervision),
+        ..service(identity, &caller, command)
     };
     if !service.credentials_unchanged {
         let obstacles = preflight::privileges::becoming(&service, &caller);
@@ -135,15 +106,49 @@ fn start(
             return Err(obstacles);
         }
     }
-    let inherited = Inherited {
-        umask: mask,
-        pid: std::process::id(),
+    let clearance = Clearance::Unconfigured;
+    Ok(launch(&service, &caller, inherited, &clearance, || {})?)
+}
+
+/// Looks up the user in this container.
+fn identity(user: &UserSpec, caller: &Caller) -> Result<ServiceIdentity, Vec<Error>> {
+    let root = Root::open(Path::new("/")).map_err(|source| Error::AccountsRead {
+        path: "/".into(),
+        source,
+    })?;
+    user.resolve(&Accounts::load(&root)?, caller)
+}
+
+/// The command as a service: of `identity`, or else with the caller's credentials.
+fn service(identity: Option<ServiceIdentity>, caller: &Caller, command: Vec<OsString>) -> Service {
+    let unchanged = Service {
+        command,
+        env: BTreeMap::new(),
+        working_dir: None,
+        umask: None,
+        credentials_unchanged: true,
+        uid: caller.uid,
+        gid: caller.gid,
+        groups: caller.groups.iter().copied().collect(),
+        login: None,
+        capabilities: CapabilitySet::EMPTY,
+        no_new_privileges: true,
+        supervised: None,
     };
-    Ok(launch(
-        &service,
-        &caller,
-        inherited,
-        &Clearance::Unconfigured,
-        || {},
-    )?)
+    let Some(identity) = identity else {
+        return unchanged;
+    };
+    let groups = identity.supplementary.iter().chain([&identity.gid]);
+    Service {
+        credentials_unchanged: false,
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: groups.copied().collect(),
+        login: Some(Login {
+            name: identity.name,
+            home: identity.home,
+            replaces: true,
+        }),
+        ..unchanged
+    }
 }
