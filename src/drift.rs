@@ -102,13 +102,36 @@ impl fmt::Display for Change {
     }
 }
 
+/// The attribute of an entry that differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Attribute {
+    Type,
+    Content,
+    Owner,
+    Group,
+    Mode,
+    /// A name that its directory may not have.
+    Extra,
+    /// A directory on the way to the entry.
+    Parent,
+    Unreadable,
+    Command,
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// A difference as logs and reports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RenderedDrift {
     /// Escaped; `--` for the command.
     pub(crate) path: String,
     pub(crate) change: Change,
-    pub(crate) attribute: &'static str,
+    pub(crate) attribute: Attribute,
     pub(crate) expected: String,
     /// The account's or group's name, if `expected` is an id that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,7 +191,7 @@ impl Drift {
 
     /// The words for logs and reports.
     pub(crate) fn rendered(&self, names: &IdNames) -> RenderedDrift {
-        let (attribute, expected, found) = self.words();
+        let (attribute, expected, found) = self.words(names);
         let (expected_name, found_name) = match self {
             Self::Owner {
                 expected, found, ..
@@ -192,45 +215,53 @@ impl Drift {
     }
 
     /// Attribute, expected value and found value.
-    fn words(&self) -> (&'static str, String, String) {
+    fn words(&self, names: &IdNames) -> (Attribute, String, String) {
+        let user = |uid: &u32| id(uid, names.user(*uid).as_deref());
         let octal = |mode: &u32| format!("{mode:04o}");
         match self {
-            Self::Missing { expected, .. } => ("type", expected.name().into(), NOTHING.into()),
+            Self::Missing { expected, .. } => {
+                (Attribute::Type, expected.name().into(), NOTHING.into())
+            }
             Self::Extra { found, of, .. } => {
                 let attribute = match of {
-                    Exclusion::Absent => "type",
-                    Exclusion::Exact => "extra",
+                    Exclusion::Absent => Attribute::Type,
+                    Exclusion::Exact => Attribute::Extra,
                 };
                 (attribute, NOTHING.into(), found.name().into())
             }
             Self::Type {
                 expected, found, ..
-            } => ("type", expected.name().into(), found.name().into()),
+            } => (Attribute::Type, expected.name().into(), found.name().into()),
             Self::Content { change, .. } => {
                 let (expected, found) = change.words();
-                ("content", expected, found)
+                (Attribute::Content, expected, found)
             }
             Self::Owner {
                 expected, found, ..
-            } => ("owner", expected.to_string(), found.to_string()),
+            } => (Attribute::Owner, expected.to_string(), found.to_string()),
             Self::Group {
                 expected, found, ..
-            } => ("group", expected.to_string(), found.to_string()),
+            } => (Attribute::Group, expected.to_string(), found.to_string()),
             Self::Mode {
                 expected, found, ..
-            } => ("mode", octal(expected), octal(found)),
+            } => (Attribute::Mode, octal(expected), octal(found)),
             Self::UnsafeParent {
                 installer,
                 uid,
                 mode,
                 ..
             } => (
-                "parent",
-                format!("owned by {installer} and writable for its owner alone"),
-                format!("owned by {uid} with mode {mode:04o}"),
+                Attribute::Parent,
+                format!(
+                    "owned by {} and writable for its owner alone",
+                    user(installer)
+                ),
+                format!("owned by {} with mode {mode:04o}", user(uid)),
             ),
-            Self::Unreadable { why, .. } => ("unreadable", "readable".into(), why.clone()),
-            Self::Command { expected, found } => ("command", expected.clone(), found.clone()),
+            Self::Unreadable { why, .. } => (Attribute::Unreadable, "readable".into(), why.clone()),
+            Self::Command { expected, found } => {
+                (Attribute::Command, expected.clone(), found.clone())
+            }
         }
     }
 }

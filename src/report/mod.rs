@@ -5,6 +5,7 @@
 pub(crate) mod diff;
 pub(crate) mod junit;
 pub(crate) mod log;
+pub(crate) mod reason;
 pub(crate) mod stderr;
 pub(crate) mod summary;
 pub(crate) mod termination_log;

@@ -119,9 +119,9 @@ pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a 
         let (path, attribute) = (&rendered.path, rendered.attribute);
         let (expected, found) = (rendered.expected(), rendered.found());
         if level == Level::ERROR {
-            tracing::error!(path, attribute, expected, found, "drift");
+            tracing::error!(path, %attribute, expected, found, "drift");
         } else {
-            tracing::warn!(path, attribute, expected, found, "drift");
+            tracing::warn!(path, %attribute, expected, found, "drift");
         }
     }
 }

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::libc;
 
+use crate::accounts::Accounts;
 use crate::error::{DRIFT_REMEDY, Error};
+use crate::report::reason::reason;
 
 const PATH: &str = "/dev/termination-log";
 
@@ -35,9 +38,10 @@ pub(crate) fn write(errors: &[Error]) {
 
 fn message(errors: &[Error]) -> String {
     let mut message = String::new();
+    let names = Accounts::id_names(Path::new("/"));
     for error in errors {
         // Writing to a string does not fail.
-        let _ = writeln!(message, "{error}");
+        let _ = writeln!(message, "{}", reason(error, &names));
     }
     if errors.iter().any(|error| matches!(error, Error::Drift(_))) {
         let _ = writeln!(message, "{DRIFT_REMEDY}");

@@ -26,6 +26,7 @@ use crate::fs::source;
 use crate::ids::IdNames;
 use crate::plan::{ContentOrigin, Entry, EntryKind, Plan, PlannedFile};
 use crate::report::diff;
+use crate::report::reason::reason;
 use crate::report::{print, shown};
 use crate::start::later::{Assessment, LaterStart};
 use crate::start::request::Request;
@@ -132,7 +133,7 @@ fn first_start(
         pin: PinStatus::of(request.pin, digest),
         lock: plan.lock,
         entries: steps(options, root, &plan, &comparison, Actions::First),
-        obstacles: obstacles.iter().map(ToString::to_string).collect(),
+        obstacles: reasons(options, &obstacles),
         // Problems on the way to an entry are obstacles, and listed there.
         notes: comparison
             .unreadable
@@ -193,7 +194,7 @@ fn later_start(
         pin: PinStatus::of(request.pin, seal.digest),
         lock,
         entries,
-        obstacles: obstacles.iter().map(ToString::to_string).collect(),
+        obstacles: reasons(options, &obstacles),
         notes: note.into_iter().chain(changed).collect(),
     })
 }
@@ -271,6 +272,13 @@ fn steps(
     }
     steps.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
     steps.into_iter().map(|(_, step)| step).collect()
+}
+
+fn reasons(options: &Options, errors: &[Error]) -> Vec<String> {
+    errors
+        .iter()
+        .map(|error| reason(error, &options.names))
+        .collect()
 }
 
 fn differences(options: &Options, drifts: &[&Drift]) -> Vec<Difference> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::digest::pin::PinStatus;
-use crate::drift::RenderedDrift;
+use crate::drift::{Attribute, RenderedDrift};
 use crate::plan::{Entry, EntryKind, Protection};
 
 /// The start that is planned.
@@ -110,7 +110,7 @@ pub(crate) struct Step {
 /// One attribute of a path that differs; the path is the step's.
 #[derive(Debug, Serialize)]
 pub(crate) struct Difference {
-    attribute: &'static str,
+    attribute: Attribute,
     expected: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_name: Option<String>,

@@ -161,6 +161,12 @@ sandbox_test!(
             ]
         );
         assert_eq!(machine["lock"], Value::Null);
+        // JUnit does not call passed what was not examined.
+        let junit = check(sandbox.launch(), &["--format", "junit"], 1).stdout;
+        assert!(
+            junit.contains(" failures=\"1\" errors=\"0\" skipped=\"6\">"),
+            "{junit}"
+        );
         sandbox.remove(MANIFEST);
         let gone = found(sandbox.launch(), &[], 1);
         assert!(

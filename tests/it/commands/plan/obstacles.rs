@@ -73,7 +73,7 @@ sandbox_test!(
         prepared(&sandbox, "warn");
         let _ = sandbox.start().success();
         sandbox.mode("/etc/app", 0o777);
-        let parent = "/etc/app: parent: expected owned by 0 and writable for its owner alone, found owned by 0 with mode 0777";
+        let parent = "/etc/app: parent: expected owned by 0 (root) and writable for its owner alone, found owned by 0 (root) with mode 0777";
         let found = refused_as_planned(sandbox.launch(), &[], 80, &[parent]);
         assert_eq!(
             found["entries"][0]["differences"][0]["attribute"], "parent",
