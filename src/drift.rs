@@ -90,13 +90,13 @@ pub(crate) enum ContentChange {
 /// The kind of change, in the words of file integrity checkers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Change {
+pub(crate) enum ChangeKind {
     Missing,
     Extra,
     Changed,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ChangeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
@@ -130,7 +130,7 @@ impl fmt::Display for Attribute {
 pub(crate) struct RenderedDrift {
     /// Escaped; `--` for the command.
     pub(crate) path: String,
-    pub(crate) change: Change,
+    pub(crate) change: ChangeKind,
     pub(crate) attribute: Attribute,
     pub(crate) expected: String,
     /// The account's or group's name, if `expected` is an id that has one.
@@ -181,11 +181,11 @@ impl Drift {
     }
 
     /// The kind of change.
-    pub(crate) fn change(&self) -> Change {
+    pub(crate) fn change(&self) -> ChangeKind {
         match self {
-            Self::Missing { .. } => Change::Missing,
-            Self::Extra { .. } => Change::Extra,
-            _ => Change::Changed,
+            Self::Missing { .. } => ChangeKind::Missing,
+            Self::Extra { .. } => ChangeKind::Extra,
+            _ => ChangeKind::Changed,
         }
     }
 

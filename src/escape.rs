@@ -1,5 +1,6 @@
-//! Names for messages: on one line, and without anything that a terminal would obey. What was
-//! escaped can be read back, since a backslash is escaped too.
+//! Names for messages: on one line, and without anything that a terminal would obey.
+//!
+//! What was escaped can be read back, since a backslash is escaped too.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,5 +1,4 @@
-//! `sealinit init`: runs a command with signal handling, reaping and a privilege drop, without
-//! configuration. Nothing is written.
+//! `sealinit init`: supervises a command, with a privilege drop and without configuration.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

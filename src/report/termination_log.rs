@@ -1,5 +1,6 @@
-//! `/dev/termination-log`: Kubernetes shows its content as the reason why a container ended
-//! (`kubectl describe pod`). It is not created, and errors are ignored.
+//! `/dev/termination-log`, which Kubernetes shows as the reason why a container ended.
+//!
+//! The file is not created, and errors are ignored. See `kubectl describe pod`.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;

@@ -12,14 +12,14 @@ use crate::accounts::{Accounts, Caller};
 use crate::commands::options::{FormatOption, LogOptions, RequestOptions, RootOption};
 use crate::commands::outside;
 use crate::commands::plan::report::{
-    Difference, PlanReport, PlannedStart, Step, StepAction, StepKind,
+    Difference, PlanReport, PlanStep, PlannedStart, StepAction, StepKind,
 };
 use crate::decide;
 use crate::decide::first_start::{Candidate, Interrupted};
 use crate::decide::later_start::{Action, MountedManifest};
 use crate::digest::FileDigest;
 use crate::digest::pin::PinStatus;
-use crate::drift::{Change, Drift, Exclusion};
+use crate::drift::{ChangeKind, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::fs::source;
@@ -215,7 +215,7 @@ fn steps(
     plan: &Plan,
     comparison: &Comparison,
     actions: Actions,
-) -> Vec<Step> {
+) -> Vec<PlanStep> {
     let mut by_path = comparison.by_path();
     let is_unreadable = |dest: &Path| {
         comparison
@@ -223,7 +223,7 @@ fn steps(
             .iter()
             .any(|error| matches!(error, Error::Measure { path, .. } if path.as_path() == dest))
     };
-    let mut steps: Vec<(&Path, Step)> = Vec::new();
+    let mut steps: Vec<(&Path, PlanStep)> = Vec::new();
     for entry in &plan.entries {
         let mut drifts = by_path.remove(entry.dest.as_os_str()).unwrap_or_default();
         if actions == Actions::First && is_data(tree, entry, &drifts) {
@@ -237,7 +237,7 @@ fn steps(
         let diff = (options.diff && drifts.iter().any(|drift| changes_content(drift)))
             .then(|| diff(tree, entry, actions))
             .flatten();
-        let step = Step {
+        let step = PlanStep {
             action,
             kind: StepKind::from(entry),
             path: shown(&entry.dest),
@@ -246,32 +246,42 @@ fn steps(
         };
         steps.push((&entry.dest, step));
     }
-    // The rest are not entries: extra names, and directories on the way.
-    for (path, drifts) in by_path {
-        let path = Path::new(path);
-        let extra = drifts.iter().all(|drift| is_extra(drift));
-        let action = match actions {
-            Actions::First if extra => StepAction::Remove,
-            // It is an obstacle, and listed there.
-            Actions::First => continue,
-            Actions::Later => StepAction::Drift,
-        };
-        let kind = if extra {
-            StepKind::Extra
-        } else {
-            StepKind::Directory
-        };
-        let step = Step {
-            action,
-            kind,
-            path: shown(path),
-            differences: differences(options, &drifts),
-            diff: None,
-        };
-        steps.push((path, step));
-    }
+    steps.extend(
+        by_path
+            .into_iter()
+            .filter_map(|(path, drifts)| undeclared(options, Path::new(path), &drifts, actions)),
+    );
     steps.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
     steps.into_iter().map(|(_, step)| step).collect()
+}
+
+/// Plans a path that is not an entry: an extra name, or a directory on the way to an entry.
+fn undeclared<'a>(
+    options: &Options,
+    path: &'a Path,
+    drifts: &[&Drift],
+    actions: Actions,
+) -> Option<(&'a Path, PlanStep)> {
+    let extra = drifts.iter().all(|drift| is_extra(drift));
+    let action = match actions {
+        Actions::First if extra => StepAction::Remove,
+        // It is an obstacle, and listed there.
+        Actions::First => return None,
+        Actions::Later => StepAction::Drift,
+    };
+    let kind = if extra {
+        StepKind::Extra
+    } else {
+        StepKind::Directory
+    };
+    let step = PlanStep {
+        action,
+        kind,
+        path: shown(path),
+        differences: differences(options, drifts),
+        diff: None,
+    };
+    Some((path, step))
 }
 
 fn reasons(options: &Options, errors: &[Error]) -> Vec<String> {
@@ -293,7 +303,11 @@ fn action(entry: &Entry, drifts: &[&Drift], actions: Actions) -> StepAction {
         _ if drifts.is_empty() => StepAction::Keep,
         Actions::Later => StepAction::Drift,
         Actions::First if entry.kind == EntryKind::Absent => StepAction::Remove,
-        Actions::First if drifts.iter().any(|drift| drift.change() == Change::Missing) => {
+        Actions::First
+            if drifts
+                .iter()
+                .any(|drift| drift.change() == ChangeKind::Missing) =>
+        {
             StepAction::Install
         }
         Actions::First => StepAction::Replace,

@@ -89,7 +89,7 @@ pub(crate) struct PlanReport {
     pub(crate) pin: PinStatus,
     pub(crate) lock: Protection,
     /// By path.
-    pub(crate) entries: Vec<Step>,
+    pub(crate) entries: Vec<PlanStep>,
     /// The reasons of a refusal, as the start gives them.
     pub(crate) obstacles: Vec<String>,
     /// Other facts for an operator.
@@ -98,7 +98,7 @@ pub(crate) struct PlanReport {
 
 /// The plan for one path.
 #[derive(Debug, Serialize)]
-pub(crate) struct Step {
+pub(crate) struct PlanStep {
     pub(crate) action: StepAction,
     pub(crate) kind: StepKind,
     pub(crate) path: String,
@@ -167,7 +167,7 @@ impl fmt::Display for PlanReport {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PlanStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.action, self.kind, self.path)?;
         for (index, difference) in self.differences.iter().enumerate() {

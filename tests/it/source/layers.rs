@@ -7,14 +7,27 @@ use std::path::{Path, PathBuf};
 
 /// Each folder (or file at the top of `src`), from the bottom up, with what it may import. A folder
 /// that needs one more is a change of the design, made here first.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     ("escape", &[]),
+    ("exit_code", &[]),
+    ("ids", &["escape"]),
     ("sys", &[]),
     ("json", &["escape"]),
     ("digest", &[]),
     ("fs", &["escape", "sys"]),
-    ("drift", &["digest", "escape", "fs"]),
-    ("error", &["digest", "drift", "escape", "fs", "json", "sys"]),
+    ("drift", &["digest", "escape", "fs", "ids"]),
+    (
+        "error",
+        &[
+            "digest",
+            "drift",
+            "escape",
+            "exit_code",
+            "fs",
+            "json",
+            "sys",
+        ],
+    ),
     ("declaration", &["digest", "error", "escape", "json", "sys"]),
     (
         "manifest",
@@ -30,7 +43,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ),
     (
         "accounts",
-        &["declaration", "error", "escape", "fs", "json", "sys"],
+        &["declaration", "error", "escape", "fs", "ids", "json", "sys"],
     ),
     (
         "plan",
@@ -77,7 +90,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
     (
         "report",
         &[
-            "accounts", "digest", "drift", "error", "escape", "plan", "sys",
+            "accounts", "digest", "drift", "error", "escape", "ids", "plan", "sys",
         ],
     ),
     (
@@ -87,6 +100,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "declaration",
             "error",
             "escape",
+            "exit_code",
             "fs",
             "install",
             "plan",
@@ -133,14 +147,15 @@ const LAYERS: [(&str, &[&str]); 22] = [
         "commands",
         &[
             "accounts",
-            "cli",
             "decide",
             "declaration",
             "digest",
             "drift",
             "error",
             "escape",
+            "exit_code",
             "fs",
+            "ids",
             "json",
             "manifest",
             "plan",
@@ -153,7 +168,11 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "verify",
         ],
     ),
-    ("lib", &["cli", "commands", "error", "report", "sys"]),
+    ("cli", &["commands", "escape"]),
+    (
+        "lib",
+        &["cli", "commands", "error", "report", "service", "sys"],
+    ),
     ("main", &[]),
 ];
 
