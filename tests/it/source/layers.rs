@@ -256,6 +256,10 @@ fn expand<'t>(rest: &'t str, prefix: &[String], found: &mut BTreeSet<Vec<String>
             rest = rest.strip_prefix(',').unwrap_or(rest);
         }
     }
+    if let Some(after) = rest.strip_prefix('*') {
+        found.insert(prefix.to_vec());
+        return after;
+    }
     let end = rest
         .find(|c: char| !c.is_alphanumeric() && c != '_')
         .unwrap_or(rest.len());
