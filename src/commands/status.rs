@@ -183,7 +183,7 @@ impl StatusReport {
             let ownership = entry.kind.ownership();
             SealedEntry {
                 path: shown(&entry.dest),
-                kind: match (&entry.kind, seal.inventory.get(&entry.dest)) {
+                kind: match (&entry.kind, seal.sources.get(&entry.dest)) {
                     (_, Some(SourceEntry::Mutable(_))) => SealedKind::Mutable,
                     (EntryKind::File(_), _) => SealedKind::File,
                     (EntryKind::Directory(_), _) => SealedKind::Directory,

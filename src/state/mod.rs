@@ -4,6 +4,7 @@
 //! none is.
 
 mod journal;
+mod record;
 pub(crate) mod seal;
 pub(crate) mod sealed;
 

@@ -1,142 +1,50 @@
-//! The record of what was installed: manifest, inventory and identities, the three things a plan is made of.
-//!
-//! Never holds a plan, so nothing in it could say one thing and run another: what the manifest's bytes mean is worked out anew
-//! at every start. It is one line with a checksum, which tells a torn file from a whole one, and one line of JSON.
+//! The record of an installation: declaration, source table and identities, from which its plan is
+//! made again at every start. It holds no plan, so it cannot record one thing and run another.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use serde::{Deserialize, Serialize};
 
 use crate::accounts::Identities;
 use crate::decide::first_start::Candidate;
 use crate::declaration::{Declaration, DeclaredEntry, DeclaredKind};
-use crate::digest::{Digest, FileDigest};
+use crate::digest::Digest;
 use crate::error::Error;
-use crate::escape::escaped;
 use crate::plan::Plan;
 use crate::plan::configuration;
 use crate::plan::sources::{PathKey, SourceEntry, SourceTable};
+use crate::state::record::{EntryRecord, Record, SealError};
 
-/// The first word of a seal and the version of its format.
-const MAGIC: &str = "sealinit-seal-v1";
-
-/// What was sealed.
+/// A sealed configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seal {
     pub(crate) declaration: Declaration,
-    pub(crate) inventory: SourceTable,
+    pub(crate) sources: SourceTable,
     pub(crate) identities: Identities,
-    /// The command given after `--`; empty for none.
+    /// The command after `--`; empty for none.
     pub(crate) arguments: Vec<OsString>,
     pub(crate) made: Made,
-    /// Of manifest and inventory, computed from them at this start.
+    /// The digest of declaration and sources, computed from them at this start.
     pub(crate) digest: Digest,
 }
 
-/// Which sealinit sealed, and when: information, covered by no digest.
+/// The version that sealed, and the time: information, covered by no digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// The version.
+    /// The version of sealinit.
     pub(crate) by: String,
     /// In seconds since 1970.
     pub(crate) at: u64,
 }
 
 impl Made {
-    /// By this program, at this moment.
-    pub(crate) fn now() -> Self {
+    /// This version, now.
+    fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             by: env!("CARGO_PKG_VERSION").into(),
             at: since.map_or(0, |since| since.as_secs()),
-        }
-    }
-}
-
-/// Why a seal cannot be believed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SealError {
-    #[error("it is of a version that this sealinit does not know ({})", escaped(.0))]
-    Version(String),
-    #[error("it was cut short or changed: its checksum is not the recorded one")]
-    Checksum,
-    #[error("it cannot be read as JSON: {}", escaped(&.0.to_string()))]
-    Json(#[from] serde_json::Error),
-    #[error("its parts contradict each other: {0}")]
-    Contradiction(String),
-}
-
-/// A seal as it is written. Field order is the order in the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record<'a> {
-    /// Redundant, for whoever reads the file: it must be what the rest recomputes to.
-    digest: String,
-    /// As in [`Made`].
-    sealed_by: String,
-    sealed_at: u64,
-    identities: Identities,
-    arguments: Vec<Bytes>,
-    entries: Vec<EntryRecord>,
-    #[serde(borrow)]
-    manifest: std::borrow::Cow<'a, str>,
-}
-
-/// One entry of the inventory as it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryRecord {
-    dest: Bytes,
-    kind: KindName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum KindName {
-    File,
-    Mutable,
-    Directory,
-    Absent,
-}
-
-/// A name or an argument: text if it is UTF-8, otherwise its bytes in hexadecimal.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Bytes {
-    Text(String),
-    Hex(HexBytes),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HexBytes {
-    hex: String,
-}
-
-impl Bytes {
-    fn of(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Hex(HexBytes {
-                hex: base16ct::lower::encode_string(bytes),
-            }),
-        }
-    }
-
-    fn into_os_string(self) -> Option<OsString> {
-        match self {
-            Self::Text(text) => Some(text.into()),
-            Self::Hex(HexBytes { hex }) => base16ct::mixed::decode_vec(&hex)
-                .ok()
-                .map(OsString::from_vec),
         }
     }
 }
@@ -146,7 +54,7 @@ impl Seal {
     pub(crate) fn of(candidate: &Candidate) -> Self {
         Self {
             declaration: candidate.declaration.clone(),
-            inventory: candidate.sources.clone(),
+            sources: candidate.sources.clone(),
             identities: candidate.identities.clone(),
             arguments: candidate.arguments.clone(),
             made: Made::now(),
@@ -154,130 +62,77 @@ impl Seal {
         }
     }
 
-    /// The seal as the bytes of its file.
+    /// The bytes of the seal's file.
     ///
     /// # Errors
-    /// That it cannot be written as JSON, which it always can.
+    ///
+    /// [`SealError::Json`], which the record does not cause.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, SealError> {
-        let entry = |(dest, kind): (&PathKey, &SourceEntry)| {
-            let (kind, content) = match kind {
-                SourceEntry::File(content) => (KindName::File, Some(*content)),
-                SourceEntry::Mutable(content) => (KindName::Mutable, *content),
-                SourceEntry::Directory => (KindName::Directory, None),
-                SourceEntry::Absent => (KindName::Absent, None),
-            };
-            EntryRecord {
-                dest: Bytes::of(dest.path().as_os_str().as_bytes()),
-                kind,
-                sha256: content.map(|content| content.digest.hex()),
-                size: content.map(|content| content.size),
-            }
-        };
-        let body = serde_json::to_string(&Record {
+        let words = self.arguments.iter();
+        Record {
             digest: self.digest.to_string(),
             sealed_by: self.made.by.clone(),
             sealed_at: self.made.at,
             identities: self.identities.clone(),
-            arguments: self
-                .arguments
-                .iter()
-                .map(|word| Bytes::of(word.as_bytes()))
-                .collect(),
-            entries: self.inventory.0.iter().map(entry).collect(),
+            arguments: words.map(|word| word.as_os_str().into()).collect(),
+            entries: self.sources.0.iter().map(EntryRecord::from).collect(),
             manifest: self.declaration.origin.text().into(),
-        })?;
-        Ok(format!("{MAGIC} {}\n{body}\n", Digest::of(body.as_bytes())).into_bytes())
+        }
+        .encode()
     }
 
-    /// Reads a seal. `manifest_path` is where this start would look for the manifest: beside it are the sources.
+    /// Reads a seal. `manifest` is the path where this start looks for the manifest: relative
+    /// sources are beside it.
     ///
     /// # Errors
-    /// Why it cannot be believed. Never the absence of a seal: that is not its reader's to judge.
-    pub(crate) fn decode(bytes: &[u8], manifest_path: &Path) -> Result<Self, SealError> {
-        let contradiction = |what: &str| SealError::Contradiction(what.into());
-        let text = std::str::from_utf8(bytes).map_err(|_| SealError::Checksum)?;
-        let (header, body) = text.split_once('\n').ok_or(SealError::Checksum)?;
-        let checksum = match header.split_once(' ') {
-            Some((MAGIC, checksum)) => checksum,
-            Some((version, _)) if version.starts_with("sealinit-seal-v") => {
-                return Err(SealError::Version(version.into()));
-            }
-            _ => return Err(SealError::Checksum),
-        };
-        let body = body.strip_suffix('\n').ok_or(SealError::Checksum)?;
-        if checksum != Digest::of(body.as_bytes()).to_string() {
-            return Err(SealError::Checksum);
-        }
-        let record: Record<'_> = serde_json::from_str(body)?;
+    ///
+    /// The reason why the seal is not valid.
+    pub(crate) fn decode(bytes: &[u8], manifest: &Path) -> Result<Self, SealError> {
+        let record = Record::decode(bytes)?;
         let declaration =
-            configuration::parse(manifest_path, record.manifest.into_owned().into_bytes())
-                .map_err(|problems| {
-                    contradiction(&format!(
-                        "its manifest is invalid in {} places",
-                        problems.len()
-                    ))
-                })?;
-        let mut inventory = SourceTable::default();
+            configuration::parse(manifest, record.manifest.into_bytes()).map_err(|problems| {
+                let count = problems.len();
+                SealError::Contradiction(format!("its manifest is invalid in {count} places"))
+            })?;
+        let mut sources = SourceTable::default();
         for entry in record.entries {
-            let dest = entry
-                .dest
-                .into_os_string()
-                .ok_or_else(|| contradiction("a name is no hexadecimal"))?;
-            let content = match (entry.sha256, entry.size) {
-                (Some(sha256), Some(size)) => {
-                    let digest =
-                        Digest::from_hex(&sha256).ok_or_else(|| contradiction("a hash is none"))?;
-                    Some(FileDigest { digest, size })
-                }
-                (None, None) => None,
-                _ => return Err(contradiction("an entry has half a content")),
-            };
-            let kind = match (entry.kind, content) {
-                (KindName::File, Some(content)) => SourceEntry::File(content),
-                (KindName::Mutable, content) => SourceEntry::Mutable(content),
-                (KindName::Directory, None) => SourceEntry::Directory,
-                (KindName::Absent, None) => SourceEntry::Absent,
-                _ => return Err(contradiction("an entry has the content of another kind")),
-            };
-            inventory.0.insert(PathKey::new(Path::new(&dest)), kind);
+            let (dest, entry) = entry.try_into()?;
+            sources.0.insert(dest, entry);
         }
-        let arguments: Option<Vec<OsString>> = record
-            .arguments
-            .into_iter()
-            .map(Bytes::into_os_string)
-            .collect();
-        let arguments = arguments.ok_or_else(|| contradiction("an argument is no hexadecimal"))?;
-        let made = Made {
-            by: record.sealed_by,
-            at: record.sealed_at,
-        };
-        let digest = inventory.digest(declaration.origin.text());
+        let words = record.arguments.into_iter();
+        let arguments = words.map(OsString::try_from).collect::<Result<_, _>>()?;
+        let digest = sources.digest(declaration.origin.text());
         let seal = Self {
             declaration,
-            inventory,
+            sources,
             identities: record.identities,
             arguments,
-            made,
+            made: Made {
+                by: record.sealed_by,
+                at: record.sealed_at,
+            },
             digest,
         };
         seal.check_complete()?;
         if let Some(why) = seal.identities.contradiction(&seal.declaration) {
-            return Err(contradiction(why));
+            return Err(SealError::contradiction(why));
         }
         if seal.digest.to_string() != record.digest {
-            return Err(contradiction("its digest is not what it recomputes to"));
+            let why = "its digest is not what it recomputes to";
+            return Err(SealError::contradiction(why));
         }
         Ok(seal)
     }
 
-    /// What was sealed, resolved anew.
+    /// The plan of what was sealed.
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    ///
+    /// Every contradiction in it.
     pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
         let plan = Plan::build(
             &self.declaration,
-            &self.inventory,
+            &self.sources,
             &self.identities,
             &self.arguments,
         );
@@ -290,19 +145,17 @@ impl Seal {
     /// Checks that the entries are those of the declaration: each declared destination with its
     /// kind, and no others but below a copied directory.
     fn check_complete(&self) -> Result<(), SealError> {
-        let as_declared =
-            |entry: &DeclaredEntry| match (&entry.kind, self.inventory.get(&entry.dest)) {
-                (DeclaredKind::File(file), Some(SourceEntry::File(_))) => !file.mutable,
-                (DeclaredKind::File(file), Some(SourceEntry::Mutable(content))) => {
-                    file.mutable && (content.is_some() || file.optional)
-                }
-                (DeclaredKind::File(file), Some(SourceEntry::Absent)) => {
-                    file.optional && !file.mutable
-                }
-                (DeclaredKind::Directory(_), Some(SourceEntry::Directory))
-                | (DeclaredKind::Absent, Some(SourceEntry::Absent)) => true,
-                _ => false,
-            };
+        let as_declared = |entry: &DeclaredEntry| match (&entry.kind, self.sources.get(&entry.dest))
+        {
+            (DeclaredKind::File(file), Some(SourceEntry::File(_))) => !file.mutable,
+            (DeclaredKind::File(file), Some(SourceEntry::Mutable(content))) => {
+                file.mutable && (content.is_some() || file.optional)
+            }
+            (DeclaredKind::File(file), Some(SourceEntry::Absent)) => file.optional && !file.mutable,
+            (DeclaredKind::Directory(_), Some(SourceEntry::Directory))
+            | (DeclaredKind::Absent, Some(SourceEntry::Absent)) => true,
+            _ => false,
+        };
         let declared = &self.declaration.entries;
         let dests: HashSet<&OsStr> = declared
             .iter()
@@ -320,7 +173,7 @@ impl Seal {
                 && above.any(|above| copied.contains(above.as_os_str()))
         };
         let mut others = self
-            .inventory
+            .sources
             .0
             .iter()
             .filter(|(dest, _)| !dests.contains(dest.path().as_os_str()));
