@@ -1,4 +1,6 @@
-//! `/etc/passwd` and `/etc/group`, read without NSS: a static binary cannot load its shared libraries.
+//! `/etc/passwd` and `/etc/group`, read without NSS.
+//!
+//! A static binary cannot load the shared libraries of NSS.
 
 use std::path::Path;
 

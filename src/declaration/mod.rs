@@ -1,6 +1,7 @@
-//! The wanted state of a container, in terms of no particular format: destinations, service and
-//! policies. A format lowers its documents into a [`Declaration`]; nothing behind it knows which
-//! format it was.
+//! The wanted state of a container, in terms of no particular format.
+//!
+//! A format lowers its documents into a [`Declaration`]; nothing behind it knows which format it
+//! was.
 
 pub(crate) mod destination;
 mod entry;
@@ -14,7 +15,7 @@ pub(crate) use self::entry::{
     DeclaredContent, DeclaredDirectory, DeclaredEntry, DeclaredFile, DeclaredKind, DeclaredSource,
 };
 pub(crate) use self::place::{Origin, Place, Placed};
-pub(crate) use self::policy::{OnDrift, OnManifestChange, Policies, SignalTarget, Word};
+pub(crate) use self::policy::{OnDrift, OnManifestChange, Policies, SignalTarget};
 pub(crate) use self::service::{DeclaredCheck, DeclaredService, DeclaredSupervision};
 pub(crate) use self::value::{Account, Argument};
 

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::escape::escaped;
 use crate::json::nearest;
 
@@ -12,31 +15,13 @@ pub(crate) struct Policies {
     pub(crate) on_manifest_change: OnManifestChange,
 }
 
-/// An enum of words.
-pub(crate) trait Word: FromStr<Err = String> + Copy + 'static {
-    /// All words, each with its description.
-    const WORDS: &'static [(&'static str, &'static str)];
-
-    /// The word for this value.
-    fn word(self) -> &'static str;
-}
-
 /// Declares an enum, with the word for each variant.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $( #[doc = $doc:literal] $word:literal => $variant:ident ),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $( $(#[$word_meta:meta])* $word:literal => $variant:ident ),* $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum $name { $( #[doc = $doc] $variant ),* }
-
-        impl Word for $name {
-            const WORDS: &'static [(&'static str, &'static str)] = &[$( ($word, $doc) ),*];
-
-            fn word(self) -> &'static str {
-                match self {
-                    $( Self::$variant => $word, )*
-                }
-            }
-        }
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+        #[schemars(inline)]
+        pub(crate) enum $name { $( $(#[$word_meta])* #[serde(rename = $word)] $variant ),* }
 
         impl FromStr for $name {
             type Err = String;
@@ -65,6 +50,7 @@ fn unknown_word(word: &str, known: &[&str]) -> String {
 words! {
     /// The policy of a later start for differences between the disk and the seal.
     OnDrift {
+        #[default]
         /// Refuses the start.
         "refuse" => Refuse,
         /// Warns and runs the service.
@@ -77,6 +63,7 @@ words! {
 words! {
     /// The policy of a later start for a mounted manifest that is not the sealed one.
     OnManifestChange {
+        #[default]
         /// Warns and runs the sealed configuration.
         "keep" => Keep,
         /// Refuses the start.
@@ -87,6 +74,7 @@ words! {
 words! {
     /// The processes that a signal to sealinit is passed on to.
     SignalTarget {
+        #[default]
         /// The service's main process.
         "child" => Child,
         /// The service's process group.

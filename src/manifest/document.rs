@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde_json::json;
 
 use crate::declaration::destination::{self, Claim};
 use crate::declaration::{Account, Argument, OnDrift, OnManifestChange, Place, SignalTarget};
 use crate::escape::escaped;
-use crate::json::schema::literal;
 use crate::json::{Located, Value, object};
 use crate::manifest::value::{
     CommandDocument, Destination, ExitStatus, Mode, RewriteDocument, Sha256, SourcePath, Version,
@@ -16,127 +16,217 @@ use crate::manifest::value::{
 use crate::sys::capability::Capability;
 
 object! {
-    /// What is to be in a container, and what is to run in it.
+    /// The state of a container, and the service to run in it.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields, title = "sealinit manifest", extend("examples" = [{
+        "version": 1,
+        "service": {"user": "nginx", "command": ["nginx", "-g", "daemon off;"]},
+        "files": [{"source": "nginx.conf", "dest": "/etc/nginx/nginx.conf"}]
+    }]))]
     pub(super) struct ManifestDocument {
         /// The version of this format: 1.
         pub(super) version: Version,
-        /// What is run, and as whom.
+        /// The service: its command and the user that it runs as.
         pub(super) service: Located<ServiceDocument>,
         /// Files to install.
+        #[schemars(default)]
         pub(super) files: Vec<FileDocument> = Vec::new(),
-        /// Directories to copy, or to make for the service.
+        /// Directories to copy, or to create for the service.
+        #[schemars(default)]
         pub(super) directories: Vec<DirectoryDocument> = Vec::new(),
-        /// What is removed at the first start, with all that is in it, and must stay away.
+        /// Paths that the first start removes with everything below, and that must stay absent.
+        #[schemars(default)]
         pub(super) absent: Vec<Located<Destination>> = Vec::new(),
-        /// Commands that must succeed, as the service and without a shell, before the configuration is sealed.
+        /// Commands that must succeed before the configuration is sealed. They run as the service,
+        /// without a shell.
+        #[schemars(default)]
         pub(super) check: Vec<CheckDocument> = Vec::new(),
-        /// What a later start does when the disk differs from the seal.
-        pub(super) on_drift: OnDrift = OnDrift::Refuse,
-        /// What a later start does when the mounted manifest is not the sealed one.
-        pub(super) on_manifest_change: OnManifestChange = OnManifestChange::Keep,
+        /// The policy of a later start for differences between the disk and the seal.
+        #[schemars(default)]
+        pub(super) on_drift: OnDrift = OnDrift::default(),
+        /// The policy of a later start for a mounted manifest that is not the sealed one.
+        #[schemars(default)]
+        pub(super) on_manifest_change: OnManifestChange = OnManifestChange::default(),
     } then ManifestDocument::validate
 }
 
 object! {
-    /// What is run, and as whom.
+    /// The service: its command and the user that it runs as.
+    #[derive(JsonSchema)]
+    #[schemars(
+        rename = "Service",
+        deny_unknown_fields,
+        extend(
+            "dependentSchemas" = {
+                "signals": {"properties": {"supervise": {"const": true}}, "required": ["supervise"]},
+                "stop_grace_seconds": {"properties": {"supervise": {"const": true}}, "required": ["supervise"]},
+                "expected_exit": {"properties": {"supervise": {"const": true}}, "required": ["supervise"]}
+            },
+            "allOf" = [{"properties": {
+                "umask": {"pattern": "^0?[0-7]{1,3}$"},
+                "env": {"propertyNames": {"pattern": "^(?!SEALINIT_)[^=\\u0000]+$"}}
+            }}]
+        )
+    )]
     pub(super) struct ServiceDocument {
-        /// Program and arguments; no shell. A command after -- takes its place.
-        pub(super) command: Option<CommandDocument>,
-        /// The service's uid. Required where sealinit is started as root.
-        pub(super) user: Option<Located<Account>>,
-        /// The service's gid. Default: the primary group of the user.
-        pub(super) group: Option<Account>,
-        /// These and the primary group, and no others.
+        /// Program and arguments, without a shell. A command after -- replaces it.
+        pub(super) command: Option<CommandDocument> = None,
+        /// The user that the service runs as. Required if sealinit is started as root.
+        pub(super) user: Option<Located<Account>> = None,
+        /// The group that the service runs as. Default: the primary group of the user.
+        pub(super) group: Option<Account> = None,
+        /// The supplementary groups, besides the primary group.
+        #[schemars(default)]
         pub(super) supplementary_groups: Vec<Account> = Vec::new(),
-        /// Variables, added to what the container was given.
+        /// Variables that are added to the environment of the container.
+        #[schemars(default)]
         pub(super) env: BTreeMap<String, Argument> = BTreeMap::new(),
-        /// The directory that it starts in. Default: as sealinit was started.
-        pub(super) working_dir: Option<WorkingDir>,
-        /// Its umask. Default: as sealinit was started.
-        pub(super) umask: Option<Mode>,
-        /// All that it has, as ambient capabilities.
+        /// The directory that the service starts in. Default: that of sealinit.
+        pub(super) working_dir: Option<WorkingDir> = None,
+        /// The umask of the service. Default: that of sealinit.
+        pub(super) umask: Option<Mode> = None,
+        /// The capabilities that the service keeps, as ambient capabilities.
+        #[schemars(default)]
         pub(super) capabilities: Vec<Capability> = Vec::new(),
-        /// False only for a service that needs a set-id program.
+        /// Set the no-new-privileges flag. Only a service that needs a set-user-ID program runs
+        /// without it.
+        #[schemars(default, extend("default" = true))]
         pub(super) no_new_privileges: bool = true,
-        /// Lets it run as uid 0; then nothing can be locked against it.
+        /// Allow the service to run as uid 0, against which nothing can be locked.
+        #[schemars(default)]
         pub(super) allow_root: bool = false,
-        /// Whether sealinit stays as PID 1, passes signals on and reaps.
+        /// Keep sealinit as PID 1, to forward signals and to reap processes.
+        #[schemars(default)]
         pub(super) supervise: bool = false,
-        /// How a supervised service is signalled.
-        pub(super) signals: Option<SignalsDocument>,
-        /// How long what a supervised service leaves behind may take to end. Default: 8.
-        pub(super) stop_grace_seconds: Option<u32>,
-        /// Exit codes of a supervised service that count as 0.
-        pub(super) expected_exit: Option<Vec<ExitStatus>>,
-    } then ServiceDocument::validate, like ServiceDocument::rules
+        /// The forwarding of signals to a supervised service.
+        pub(super) signals: Option<SignalsDocument> = None,
+        /// Seconds between SIGTERM and SIGKILL for processes left over when the service has ended.
+        /// Default: 8.
+        pub(super) stop_grace_seconds: Option<u32> = None,
+        /// Exit codes of a supervised service that sealinit turns into 0.
+        pub(super) expected_exit: Option<Vec<ExitStatus>> = None,
+    } then ServiceDocument::validate
 }
 
 object! {
-    /// How a supervised service is signalled.
+    /// The forwarding of signals to a supervised service.
+    #[derive(JsonSchema)]
+    #[schemars(rename = "Signals", deny_unknown_fields)]
     pub(super) struct SignalsDocument {
-        /// Who gets a signal.
-        pub(super) target: SignalTarget = SignalTarget::Child,
-        /// Signals that are passed on as others, or with null not at all.
+        /// The receiver of signals.
+        #[schemars(default)]
+        pub(super) target: SignalTarget = SignalTarget::default(),
+        /// Signals that are forwarded as others, or with null not at all.
+        #[schemars(default)]
         pub(super) rewrite: RewriteDocument = RewriteDocument::default(),
     }
 }
 
 object! {
-    /// One file: its content from a source or from the manifest itself, and how it is locked.
+    /// A file, with its content from a source or from the manifest itself.
+    #[derive(JsonSchema)]
+    #[schemars(
+        rename = "File",
+        deny_unknown_fields,
+        extend(
+            "examples" = [
+                {"source": "tls/key.pem", "dest": "/etc/nginx/tls/key.pem", "secret": true},
+                {"content": "server_tokens off;\n", "dest": "/etc/nginx/conf.d/tokens.conf"}
+            ],
+            "oneOf" = [{"required": ["source"]}, {"required": ["content"]}],
+            "dependentRequired" = {"sha256": ["source"]},
+            "allOf" = [
+                where_true("optional", &json!({"required": ["source"]})),
+                {"properties": {"mode": {"pattern": LOCKED_MODE}}}
+            ]
+        )
+    )]
     pub(super) struct FileDocument {
-        /// Where the content is: beside the manifest, or absolute.
-        pub(super) source: Option<SourcePath>,
+        /// The path of the content, absolute or relative to the manifest.
+        pub(super) source: Option<SourcePath> = None,
         /// The content itself.
-        pub(super) content: Option<String>,
-        /// Where it is installed.
+        pub(super) content: Option<String> = None,
+        /// The path that the file is installed at.
         pub(super) dest: Located<Destination>,
-        /// Default: root.
-        pub(super) owner: Option<Account>,
-        /// Default: the service's group.
-        pub(super) group: Option<Account>,
-        /// Octal. Default: 0440.
-        pub(super) mode: Option<Located<Mode>>,
-        /// Whether the source may be missing; then what is there is removed.
+        /// The owner. Default: root.
+        pub(super) owner: Option<Account> = None,
+        /// The group. Default: the service's.
+        pub(super) group: Option<Account> = None,
+        /// The mode, in octal. Default: 0440.
+        pub(super) mode: Option<Located<Mode>> = None,
+        /// Allow the source to be missing; then the destination is removed.
+        #[schemars(default)]
         pub(super) optional: bool = false,
         /// The hash that the source must have.
-        pub(super) sha256: Option<Sha256>,
-        /// Whether neither content nor hash is ever printed.
+        pub(super) sha256: Option<Sha256> = None,
+        /// Print neither content nor hash.
+        #[schemars(default)]
         pub(super) secret: bool = false,
-        /// Installed once, and then the service's own: not verified.
+        /// Install the file once, for the service to change; it is not verified.
+        #[schemars(default)]
         pub(super) mutable: bool = false,
-    } then FileDocument::validate, like FileDocument::rules
+    } then FileDocument::validate
 }
 
 object! {
-    /// One directory: a copy of a source, or a place for the service to write.
+    /// A directory: a copy of a source, or a place for the service to write.
+    #[derive(JsonSchema)]
+    #[schemars(
+        rename = "Directory",
+        deny_unknown_fields,
+        extend(
+            "examples" = [
+                {"path": "/srv/www", "source": "html", "exact": true},
+                {"path": "/var/cache/nginx", "owner": "nginx", "mode": "0750"}
+            ],
+            "dependentRequired" = {"file_mode": ["source"]},
+            "allOf" = [
+                where_true("exact", &json!({"required": ["source"]})),
+                where_true("recursive", &json!({"not": {"required": ["source"]}})),
+                {"properties": {"mode": {"pattern": LOCKED_MODE}, "file_mode": {"pattern": LOCKED_MODE}}}
+            ]
+        )
+    )]
     pub(super) struct DirectoryDocument {
-        /// Where it is.
+        /// The path of the directory.
         pub(super) path: Located<Destination>,
-        /// What is copied, with all that is below it: beside the manifest, or absolute.
-        pub(super) source: Option<SourcePath>,
-        /// Default: root with a source, the service without.
-        pub(super) owner: Option<Account>,
-        /// Default: the service's group.
-        pub(super) group: Option<Account>,
-        /// Octal. Default: 0550 with a source, 0750 without.
-        pub(super) mode: Option<Located<Mode>>,
-        /// Octal, of the files copied. Default: 0440.
-        pub(super) file_mode: Option<Located<Mode>>,
-        /// Whether other names in it are removed at the first start, and are drift later.
+        /// The directory to copy with everything below, absolute or relative to the manifest.
+        pub(super) source: Option<SourcePath> = None,
+        /// The owner. Default: root with a source, the service's user without.
+        pub(super) owner: Option<Account> = None,
+        /// The group. Default: the service's.
+        pub(super) group: Option<Account> = None,
+        /// The mode, in octal. Default: 0550 with a source, 0750 without.
+        pub(super) mode: Option<Located<Mode>> = None,
+        /// The mode of the copied files, in octal. Default: 0440.
+        pub(super) file_mode: Option<Located<Mode>> = None,
+        /// Remove other names in it at the first start, and treat them as drift later.
+        #[schemars(default)]
         pub(super) exact: bool = false,
-        /// Whether all that is below is given to owner and group.
+        /// Give everything below to the owner and the group.
+        #[schemars(default)]
         pub(super) recursive: bool = false,
-    } then DirectoryDocument::validate, like DirectoryDocument::rules
+    } then DirectoryDocument::validate
 }
 
 object! {
-    /// A command of the service's own that must succeed before the configuration is sealed.
+    /// A command that must succeed before the configuration is sealed.
+    #[derive(JsonSchema)]
+    #[schemars(
+        rename = "Check",
+        deny_unknown_fields,
+        extend(
+            "examples" = [{"command": ["nginx", "-t"], "timeout_seconds": 10}],
+            "allOf" = [{"properties": {"timeout_seconds": {"minimum": 1}}}]
+        )
+    )]
     pub(super) struct CheckDocument {
-        /// Program and arguments; no shell.
+        /// Program and arguments, without a shell.
         pub(super) command: CommandDocument,
-        /// When it is killed.
+        /// Seconds until the command is killed.
+        #[schemars(default, extend("default" = 10))]
         pub(super) timeout_seconds: u32 = 10,
-    } then CheckDocument::validate, like CheckDocument::rules
+    } then CheckDocument::validate
 }
 
 /// Mode bits that a sealed entry may not have, each with its name.
@@ -177,21 +267,6 @@ fn where_true(key: &str, then: &serde_json::Value) -> serde_json::Value {
 }
 
 impl FileDocument {
-    fn rules() -> serde_json::Value {
-        json!({
-            "examples": [
-                {"source": "tls/key.pem", "dest": "/etc/nginx/tls/key.pem", "secret": true},
-                {"content": "server_tokens off;\n", "dest": "/etc/nginx/conf.d/tokens.conf"}
-            ],
-            "oneOf": [{"required": ["source"]}, {"required": ["content"]}],
-            "dependentRequired": {"sha256": ["source"]},
-            "allOf": [
-                where_true("optional", &json!({"required": ["source"]})),
-                {"properties": {"mode": {"pattern": LOCKED_MODE}}}
-            ]
-        })
-    }
-
     fn validate(&self, value: &Value<'_, '_>) {
         match (&self.source, &self.content) {
             (Some(_), Some(_)) => value.report("has both source and content; keep one"),
@@ -209,21 +284,6 @@ impl FileDocument {
 }
 
 impl DirectoryDocument {
-    fn rules() -> serde_json::Value {
-        json!({
-            "examples": [
-                {"path": "/srv/www", "source": "html", "exact": true},
-                {"path": "/var/cache/nginx", "owner": "nginx", "mode": "0750"}
-            ],
-            "dependentRequired": {"file_mode": ["source"]},
-            "allOf": [
-                where_true("exact", &json!({"required": ["source"]})),
-                where_true("recursive", &json!({"not": {"required": ["source"]}})),
-                {"properties": {"mode": {"pattern": LOCKED_MODE}, "file_mode": {"pattern": LOCKED_MODE}}}
-            ]
-        })
-    }
-
     fn validate(&self, value: &Value<'_, '_>) {
         if self.source.is_none() {
             for (given, key) in [
@@ -243,13 +303,6 @@ impl DirectoryDocument {
 }
 
 impl CheckDocument {
-    fn rules() -> serde_json::Value {
-        literal!({
-            "examples": [{"command": ["nginx", "-t"], "timeout_seconds": 10}],
-            "allOf": [{"properties": {"timeout_seconds": {"minimum": 1}}}]
-        })
-    }
-
     fn validate(&self, value: &Value<'_, '_>) {
         if self.timeout_seconds == 0 {
             value.report("timeout_seconds is 0, in which nothing can succeed; write 1 or more");
@@ -258,20 +311,6 @@ impl CheckDocument {
 }
 
 impl ServiceDocument {
-    fn rules() -> serde_json::Value {
-        let supervised =
-            literal!({"properties": {"supervise": {"const": true}}, "required": ["supervise"]});
-        json!({
-            "dependentSchemas": {
-                "signals": supervised, "stop_grace_seconds": supervised, "expected_exit": supervised
-            },
-            "allOf": [{"properties": {
-                "umask": {"pattern": "^0?[0-7]{1,3}$"},
-                "env": {"propertyNames": {"pattern": "^(?!SEALINIT_)[^=\\u0000]+$"}}
-            }}]
-        })
-    }
-
     fn validate(&self, value: &Value<'_, '_>) {
         for (given, key) in [
             (self.signals.is_some(), "signals"),

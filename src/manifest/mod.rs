@@ -1,7 +1,10 @@
-//! The native format: strict JSON, with every problem that can be found without looking at the machine.
+//! The native format: strict JSON.
+//!
+//! Every problem that shows without looking at the machine is reported at once.
 
 mod document;
 mod lower;
+mod schema;
 mod value;
 
 use std::path::Path;
@@ -71,6 +74,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The JSON Schema of the format.
-pub(crate) fn schema() -> serde_json::Value {
-    json::schema::schema::<ManifestDocument>()
+pub(crate) fn schema() -> schemars::Schema {
+    schema::schema()
 }

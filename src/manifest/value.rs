@@ -1,37 +1,25 @@
-//! The values of the native format, each read strictly and described for editors.
+//! The values of the native format, each read strictly.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde_json::json;
-
-use crate::declaration::destination::{self, MAX_NAME, MAX_PATH, TEMPORARY_PREFIX};
-use crate::declaration::{Account, Argument, OnDrift, OnManifestChange, SignalTarget, Word, names};
+use crate::declaration::destination;
+use crate::declaration::{Account, Argument, OnDrift, OnManifestChange, SignalTarget, names};
 use crate::digest::Digest;
 use crate::escape::escaped;
-use crate::json::schema::{Definitions, literal};
 use crate::json::{FromJson, Value};
-use crate::sys::capability::{self, Capability};
-use crate::sys::signal::{self, Signal};
+use crate::sys::capability::Capability;
+use crate::sys::signal::Signal;
 
 /// The manifest version that this program reads.
-const SUPPORTED_VERSION: u32 = 1;
+pub(super) const SUPPORTED_VERSION: u32 = 1;
 
-/// Reads a word, and describes all of them.
+/// Reads a word.
 macro_rules! word {
     ($($name:ident)+) => { $(
         impl FromJson for $name {
             fn from_json(value: Value<'_, '_>) -> Option<Self> {
                 value.string()?.parse().map_or_else(|why: String| value.problem(why), Some)
-            }
-
-            fn schema(_: &mut Definitions) -> serde_json::Value {
-                let word = |(word, doc): &(&str, &str)| json!({"const": word, "description": doc.trim()});
-                json!({"oneOf": Self::WORDS.iter().map(word).collect::<Vec<_>>()})
-            }
-
-            fn shown(&self) -> Option<serde_json::Value> {
-                Some(self.word().into())
             }
         }
     )+ };
@@ -52,10 +40,6 @@ impl FromJson for Version {
             )),
         }
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"const": SUPPORTED_VERSION})
-    }
 }
 
 /// A manifest of which nothing is looked at but whether its version is another one.
@@ -70,10 +54,6 @@ impl FromJson for VersionAlone {
             }
             _ => Some(Self),
         }
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "object"})
     }
 }
 
@@ -101,13 +81,6 @@ impl FromJson for Account {
             ));
         }
         Some(Self::Name(name))
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"anyOf": [
-            {"description": "a name", "type": "string", "pattern": "[^0-9]"},
-            {"description": "an id", "type": "integer", "minimum": 0, "maximum": 4294967294}
-        ], "examples": ["nginx", 101]})
     }
 }
 
@@ -140,10 +113,6 @@ impl FromJson for Mode {
             )),
         }
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0440", "0750"]})
-    }
 }
 
 /// Where something is installed: absolute, without `.`, `..`, or anything else that could be read in two ways.
@@ -158,15 +127,6 @@ impl FromJson for Destination {
             Some(why) => value.problem(format!("\"{}\" {why}", escaped(&text))),
         }
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({
-            "type": "string",
-            "pattern": format!("^(/(?!\\.\\.?(/|$)|{})[^/\\u0000]{{1,{MAX_NAME}}})+$", TEMPORARY_PREFIX.replace('.', "\\.")),
-            "maxLength": MAX_PATH,
-            "examples": ["/etc/nginx/nginx.conf"]
-        })
-    }
 }
 
 /// Where something is read from: relative to the manifest's directory, or absolute.
@@ -180,10 +140,6 @@ impl FromJson for SourcePath {
             return value.problem("a source is a path: not empty, without a NUL character");
         }
         Some(Self(text))
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "string", "pattern": "^[^\\u0000]+$", "examples": ["nginx.conf", "/run/secrets/key.pem"]})
     }
 }
 
@@ -202,10 +158,6 @@ impl FromJson for WorkingDir {
         }
         Some(Self(text.into()))
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "string", "pattern": "^/[^\\u0000]*$", "examples": ["/srv"]})
-    }
 }
 
 impl FromJson for Argument {
@@ -215,10 +167,6 @@ impl FromJson for Argument {
             return value.problem("a NUL character cannot be passed to a program; remove it");
         }
         Some(Self(text))
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "string", "pattern": "^[^\\u0000]*$"})
     }
 }
 
@@ -239,11 +187,6 @@ impl FromJson for CommandDocument {
             _ => value.problem("the command names no program; begin it with one"),
         }
     }
-
-    fn schema(definitions: &mut Definitions) -> serde_json::Value {
-        let word = Argument::schema(definitions);
-        json!({"type": "array", "minItems": 1, "prefixItems": [{"minLength": 1}], "items": word, "examples": [["nginx", "-t"]]})
-    }
 }
 
 /// A SHA-256 in hexadecimal.
@@ -258,10 +201,6 @@ impl FromJson for Sha256 {
             None => value.problem("expected 64 hexadecimal digits, as sha256sum prints them"),
         }
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
-    }
 }
 
 /// An exit status, 0 to 255.
@@ -274,10 +213,6 @@ impl FromJson for ExitStatus {
             Ok(status) if value.is_number() => Some(Self(status)),
             _ => value.problem("expected an exit status from 0 to 255"),
         }
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        literal!({"type": "integer", "minimum": 0, "maximum": 255})
     }
 }
 
@@ -305,21 +240,10 @@ impl FromJson for RewriteDocument {
         }
         sound.then_some(Self(rewrite))
     }
-
-    fn schema(definitions: &mut Definitions) -> serde_json::Value {
-        let signal = Signal::schema(definitions);
-        let to = RewriteTo::schema(definitions);
-        json!({
-            "type": "object",
-            "propertyNames": signal,
-            "additionalProperties": to,
-            "examples": [{"TERM": "QUIT", "HUP": null}]
-        })
-    }
 }
 
 /// What a signal is rewritten to: a name, or null for nothing.
-struct RewriteTo(Option<Signal>);
+pub(super) struct RewriteTo(Option<Signal>);
 
 impl FromJson for RewriteTo {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
@@ -329,32 +253,16 @@ impl FromJson for RewriteTo {
             Signal::from_json(value).map(|signal| Self(Some(signal)))
         }
     }
-
-    fn schema(definitions: &mut Definitions) -> serde_json::Value {
-        json!({"anyOf": [Signal::schema(definitions), {"type": "null"}]})
-    }
 }
 
 impl FromJson for Signal {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         names::signal(&value.string()?).map_or_else(|why| value.problem(why), Some)
     }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        let names = signal::NAMES.join("|");
-        json!({"type": "string", "pattern": format!(r"^(SIG)?({names}|RTMIN(\+[0-9]+)?|RTMAX(-[0-9]+)?)$")})
-    }
 }
 
 impl FromJson for Capability {
     fn from_json(value: Value<'_, '_>) -> Option<Self> {
         names::capability(&value.string()?).map_or_else(|why| value.problem(why), Some)
-    }
-
-    fn schema(_: &mut Definitions) -> serde_json::Value {
-        let names = capability::NAMES
-            .iter()
-            .flat_map(|name| [(*name).to_owned(), format!("CAP_{name}")]);
-        json!({"enum": names.collect::<Vec<_>>()})
     }
 }

@@ -1,5 +1,6 @@
-//! A declaration with its sources, all of one moment. This is the one place behind the formats that
-//! knows them.
+//! A declaration with its sources, all of one moment.
+//!
+//! This is the one place behind the formats that knows them.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
-//! The plan: the wanted state with every name, path and default resolved. It is a function of
-//! declaration, sources, identities and command, so that a later start makes the same plan from
-//! the seal.
+//! The plan: the wanted state with every name, path and default resolved.
+//!
+//! It is a function of declaration, sources, identities and command, so that a later start makes
+//! the same plan from the seal.
 
 mod build;
 pub(crate) mod configuration;

@@ -15,6 +15,7 @@ use crate::declaration::{
 use crate::digest::FileDigest;
 use crate::digest::pool::HashPool;
 use crate::error::Error;
+use crate::escape::escaped;
 use crate::fs::source::{self, SourceError};
 use crate::plan::sources::{PathKey, SourceEntry, SourceTable};
 
@@ -122,12 +123,12 @@ struct Reading<'a> {
     found: BTreeMap<PathKey, Option<SourceEntry>>,
     cache: ContentCache,
     /// In the order in which sources were opened.
-    steps: Vec<Step<'a>>,
+    steps: Vec<ReadStep<'a>>,
     pool: HashPool,
 }
 
 /// A problem, or a source whose content is known when all sources have been opened.
-enum Step<'a> {
+enum ReadStep<'a> {
     Problem(Error),
     Hashing(Pending<'a>),
 }
@@ -158,14 +159,14 @@ impl<'a> Reading<'a> {
         let mut errors = Vec::new();
         for step in std::mem::take(&mut self.steps) {
             match step {
-                Step::Problem(error) => errors.push(error),
-                Step::Hashing(pending) => match contents.next() {
+                ReadStep::Problem(error) => errors.push(error),
+                ReadStep::Hashing(pending) => match contents.next() {
                     Some(content) => {
                         errors.extend(self.take(pending, content.map_err(SourceError::from)));
                     }
                     None => errors.push(Error::internal(
                         "a source was not hashed",
-                        &crate::escape::escaped(&pending.path),
+                        &escaped(&pending.path),
                     )),
                 },
             }
@@ -174,7 +175,7 @@ impl<'a> Reading<'a> {
     }
 
     fn problem(&mut self, error: Error) {
-        self.steps.push(Step::Problem(error));
+        self.steps.push(ReadStep::Problem(error));
     }
 
     fn insert(&mut self, dest: &Path, entry: Option<SourceEntry>) {
@@ -221,7 +222,7 @@ impl<'a> Reading<'a> {
                 .map_err(SourceError::from),
             Ok((file, size)) => match self.pool.hash(file, size) {
                 Some(content) => content.map_err(SourceError::from),
-                None => return self.steps.push(Step::Hashing(pending)),
+                None => return self.steps.push(ReadStep::Hashing(pending)),
             },
             Err(error) => Err(error),
         };
@@ -316,7 +317,7 @@ impl<'a> Reading<'a> {
         let Ok(below) = path.strip_prefix(root) else {
             let error = Error::internal(
                 "a source was found outside of its directory",
-                &crate::escape::escaped(&path),
+                &escaped(&path),
             );
             return self.problem(error);
         };

@@ -1,5 +1,6 @@
-//! The kind and the content hash of every destination, and the digest over all of them. They
-//! depend on declaration and sources alone, and on no id, time or inode.
+//! The kind and the content hash of every destination, and the digest over all of them.
+//!
+//! They depend on declaration and sources alone, and on no id, time or inode.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

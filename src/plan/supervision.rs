@@ -1,5 +1,4 @@
-//! How a service is supervised: which signals reach it, how long its stop may take, which exit
-//! codes are a success.
+//! The supervision of a service: signals, the grace of a stop, and exit codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
