@@ -1,5 +1,6 @@
-//! Would this plan succeed on this machine? Reads only, and returns all problems at once; what
-//! passes here is checked again when it is done.
+//! Finds everything that would stop a start before its first write.
+//!
+//! It only reads, and whatever passes here is checked again when it is done.
 
 mod destinations;
 mod own_paths;
@@ -8,9 +9,11 @@ pub(crate) mod privileges;
 mod restore;
 mod service;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::accounts::Caller;
+use crate::declaration::Declaration;
 use crate::error::Error;
 use crate::fs::mounts::mount_points;
 use crate::fs::root::Root;
@@ -18,7 +21,7 @@ use crate::plan::Plan;
 use crate::preflight::destinations::destinations;
 use crate::preflight::own_paths::own_paths;
 use crate::preflight::privileges::{Phase, capabilities, foreign_owners, user_namespace};
-use crate::preflight::service::{installs, with_tests};
+use crate::preflight::service::{installs, obstacles_for_any_user, with_tests};
 use crate::service::program;
 use crate::state::StateDir;
 
@@ -67,6 +70,19 @@ pub(crate) fn first_start_elsewhere(
     errors.extend(with_tests(plan, |service| {
         permissions::obstacles(root, service, |path| installs(plan, path))
     }));
+    errors
+}
+
+/// Returns everything that would stop a first start of `declaration`, as far as that can be found
+/// without a plan: the service's user is not known.
+pub(crate) fn first_start_of_unknown_user(
+    root: &Root,
+    declaration: &Declaration,
+    arguments: &[OsString],
+    state: &StateDir<'_>,
+) -> Vec<Error> {
+    let mut errors: Vec<Error> = state.obstacle().into_iter().collect();
+    errors.extend(obstacles_for_any_user(root, declaration, arguments));
     errors
 }
 

@@ -1,6 +1,7 @@
-//! Works out the service's permissions from owners, groups and modes, for another root directory
-//! and for entries that are only planned: the kernel answers for this process and for what exists
-//! now.
+//! Works out the service's permissions from owners, groups and modes.
+//!
+//! The kernel would answer for this process and for what exists now, not for another root
+//! directory and for entries that are only planned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -1,10 +1,16 @@
 //! Looks for what would keep the service, or one of its tests, from being executed.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
+use crate::declaration::{Declaration, DeclaredKind};
 use crate::error::Error;
+use crate::fs::root::Root;
+use crate::plan::service::command;
 use crate::plan::{EntryKind, Plan, Service};
 use crate::preflight::permissions;
+use crate::sys::capability::CapabilitySet;
 
 /// Returns the obstacles for the service and for each of its tests, which differ only in the
 /// program.
@@ -28,5 +34,43 @@ pub(super) fn installs(plan: &Plan, path: &Path) -> bool {
         }
         // The new owner and mode decide what is in it and who may enter it.
         EntryKind::Directory(_) => path.starts_with(&entry.dest),
+    })
+}
+
+/// Returns everything that would keep the declared service from being started as any user: it is
+/// looked for with the permissions of root, because the service's user is not known.
+pub(super) fn obstacles_for_any_user(
+    root: &Root,
+    declaration: &Declaration,
+    arguments: &[OsString],
+) -> Vec<Error> {
+    let declared = &declaration.service;
+    let command = match command(declaration, arguments) {
+        Ok(command) => command,
+        Err(error) => return vec![error],
+    };
+    let service = Service {
+        command,
+        env: declared.env.clone(),
+        working_dir: declared.working_dir.clone(),
+        umask: declared.umask,
+        uid: 0,
+        gid: 0,
+        groups: BTreeSet::new(),
+        credentials_unchanged: false,
+        login: None,
+        capabilities: CapabilitySet::EMPTY,
+        no_new_privileges: true,
+        supervised: None,
+    };
+    permissions::obstacles(root, &service, |path| is_declared(declaration, path))
+}
+
+/// Reports whether an entry of `declaration` may install `path`.
+fn is_declared(declaration: &Declaration, path: &Path) -> bool {
+    declaration.entries.iter().any(|entry| match entry.kind {
+        DeclaredKind::File(_) => entry.dest == path,
+        DeclaredKind::Directory(_) => path.starts_with(&entry.dest),
+        DeclaredKind::Absent => false,
     })
 }

@@ -1,5 +1,4 @@
-//! Resolves a request: manifest, sources, accounts, plan, and everything that would keep it from
-//! being installed. Nothing is written.
+//! Resolves a request to a plan, and finds every problem. Nothing is written.
 
 use std::path::PathBuf;
 
@@ -72,16 +71,7 @@ pub(crate) fn resolve(
     resolution.read(request, view.source_scope());
     resolution.identify(root, view.caller());
     resolution.plan(request);
-    let problems = match (&resolution.plan, state, view) {
-        (Some(plan), Some(state), View::Inside { caller }) => {
-            preflight::first_start(root, plan, state, caller, &request.manifest)
-        }
-        (Some(plan), Some(state), View::Outside { mount_points, .. }) => {
-            preflight::first_start_elsewhere(root, plan, state, mount_points.clone())
-        }
-        (None, Some(state), _) => state.obstacle().into_iter().collect(),
-        (_, None, _) => Vec::new(),
-    };
+    let problems = resolution.preflight(request, root, state, view);
     resolution.problems.extend(problems);
     resolution
 }
@@ -120,6 +110,33 @@ impl Resolution {
                 Plan::build(declaration, sources, identities, &request.command);
             self.plan = plan;
             self.problems.extend(contradictions);
+        }
+    }
+
+    /// Looks for everything else that would stop the start, as far as it is known what it is.
+    fn preflight(
+        &self,
+        request: &Request,
+        root: &Root,
+        state: Option<&StateDir<'_>>,
+        view: &View<'_>,
+    ) -> Vec<Error> {
+        // An unusable state directory was reported when it was opened.
+        let Some(state) = state else {
+            return Vec::new();
+        };
+        match (&self.plan, &self.declaration, view) {
+            (Some(plan), _, View::Inside { caller }) => {
+                preflight::first_start(root, plan, state, caller, &request.manifest)
+            }
+            (Some(plan), _, View::Outside { mount_points, .. }) => {
+                preflight::first_start_elsewhere(root, plan, state, mount_points.clone())
+            }
+            (None, Some(declaration), _) if self.identities.is_none() => {
+                let arguments = &request.command;
+                preflight::first_start_of_unknown_user(root, declaration, arguments, state)
+            }
+            (None, ..) => state.obstacle().into_iter().collect(),
         }
     }
 

@@ -1,5 +1,4 @@
-//! The form of a seal's file: a line with a checksum, which tells a torn file from a whole one,
-//! and a line of JSON.
+//! The form of a seal's file: a line with a checksum, and a line of JSON.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

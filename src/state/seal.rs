@@ -1,5 +1,7 @@
-//! The record of an installation: declaration, source table and identities, from which its plan is
-//! made again at every start. It holds no plan, so it cannot record one thing and run another.
+//! The seal: the record of what was installed.
+//!
+//! It holds declaration, source table and identities, from which the plan is made again at every
+//! start. There is no plan in it, so it cannot record one thing and run another.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

@@ -1,5 +1,8 @@
 //! Later starts: an unchanged disk, a changed or missing manifest, another command.
 
+use std::fs;
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Value, json};
 
 use super::sealed;
@@ -179,6 +182,54 @@ sandbox_test!(
             ("sealed", "debug = true\n")
         );
         assert_ne!(first.summarised("digest"), later.summarised("digest"));
+    }
+);
+
+// By size, or by time where the size is the same. The sealed content runs either way.
+sandbox_test!(
+    a_source_that_changed_since_it_was_sealed_is_named_in_a_warning,
+    |sandbox| {
+        let mut manifest = one_file(&["cat", CONF]);
+        manifest["files"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"source": "other.conf", "dest": "/etc/app/other.conf"}));
+        sandbox
+            .one_file(&[])
+            .manifest(&manifest)
+            .source("other.conf", "unchanged\n");
+        let _ = sandbox.start().success();
+        sandbox.start().success().without_warnings();
+
+        let longer = format!("{CONTENT}{CONTENT}");
+        let same_size = CONTENT.to_uppercase();
+        for content in [longer.as_str(), same_size.as_str()] {
+            sandbox.source("app.conf", content);
+            let source = sandbox.path("/etc/sealinit/app.conf");
+            let later = SystemTime::now() + Duration::from_secs(2);
+            let file = fs::File::options().write(true).open(source).unwrap();
+            file.set_modified(later).unwrap();
+
+            let outcome = sandbox.start().success();
+            assert_eq!(
+                (outcome.state().as_str(), outcome.stdout.as_str()),
+                ("verified", CONTENT)
+            );
+            assert_eq!(
+                outcome.warnings(),
+                [
+                    "the source changed since it was sealed; recreate the container to apply it \
+                  path=/etc/sealinit/app.conf"
+                ]
+            );
+            let planned = sandbox.launch().subcommand(["plan"]).start().success();
+            assert!(
+                planned.stdout.ends_with(
+                    "note /etc/sealinit/app.conf changed since it was sealed; recreate the container to apply it\n"
+                ),
+                "{planned:?}"
+            );
+        }
     }
 );
 

@@ -145,6 +145,44 @@ sandbox_test!(every_problem_is_reported_at_once, |sandbox| {
     assert_eq!(host.replace(docker, "PATH=…"), inside);
 });
 
+// An unknown user hides neither the program nor the directory that the service starts in.
+sandbox_test!(
+    an_unknown_user_does_not_hide_what_else_is_wrong_with_the_service,
+    |sandbox| {
+        let mut manifest = one_file(&["/usr/bin/no-such-program"]);
+        manifest["service"]["user"] = json!("no-such-user");
+        manifest["service"]["working_dir"] = json!("/no/such/directory");
+        sandbox.one_file(&[]).manifest(&manifest);
+        let machine = found(sandbox.launch(), &[], 1);
+        assert_eq!(
+            messages(&machine["errors"]),
+            [
+                "/etc/sealinit/manifest.json: $.service.user: user \"no-such-user\" is not in /etc/passwd; create it in the image or write its id as a number",
+                "cannot start the service in /no/such/directory: No such file or directory (os error 2); create the directory, or correct working_dir",
+                "cannot find the service's program /usr/bin/no-such-program in the image; install it in the image or correct the command",
+            ]
+        );
+        sandbox
+            .file("/srv/program", "#!/no/such/interpreter\n")
+            .mode("/srv/program", 0o755);
+        manifest["service"]["command"] = json!(["/srv/program"]);
+        manifest["service"]["working_dir"] = json!("/");
+        sandbox.manifest(&manifest);
+        let machine = found(sandbox.launch(), &[], 1);
+        assert_eq!(
+            messages(&machine["errors"])[1..],
+            [
+                "cannot execute the service's program /srv/program: its interpreter /no/such/interpreter does not exist; install it in the image"
+            ]
+        );
+        // A program that the manifest installs itself is not missed.
+        manifest["service"]["command"] = json!([CONF]);
+        sandbox.manifest(&manifest);
+        let machine = found(sandbox.launch(), &[], 1);
+        assert_eq!(messages(&machine["errors"]).len(), 1);
+    }
+);
+
 sandbox_test!(
     every_problem_of_an_invalid_manifest_is_reported,
     |sandbox| {
