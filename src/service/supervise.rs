@@ -89,12 +89,14 @@ impl SupervisedChild {
     /// This process owns no descriptor any more.
     pub(crate) fn supervise(self, config: &SupervisionConfig) -> u8 {
         sys::close_from(3);
-        sys::forget_program();
         let Ended { code, stop } = Supervision::of(&self, config).until_the_end();
         take_terminal_back(self.foreground);
-        // The grace begins with the stop signal, as the engine's own limit does.
-        let spent = stop.map_or(Duration::ZERO, |stop| stop.elapsed());
-        terminate_remaining(config.grace.saturating_sub(spent));
+        // The grace begins with the stop signal, as the engine's own limit does. A signal long
+        // before the end had another purpose, such as a thread dump on SIGQUIT.
+        let spent = stop
+            .map(|stop| stop.elapsed())
+            .filter(|spent| *spent <= config.grace * 2);
+        terminate_remaining(config.grace.saturating_sub(spent.unwrap_or_default()));
         if config.expected_exit.contains(&code) {
             0
         } else {

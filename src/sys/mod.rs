@@ -8,7 +8,6 @@ pub(crate) mod signal;
 
 mod capabilities;
 mod descriptors;
-mod memory;
 mod signals;
 mod spawn;
 
@@ -19,7 +18,6 @@ pub(crate) use self::capabilities::{
 pub(crate) use self::descriptors::{
     close_from, close_on_exec, close_on_exec_from, keep_on_exec, remove_acls,
 };
-pub(crate) use self::memory::forget_program;
 pub(crate) use self::signals::{
     Received, block_signals, default_signal, default_signals, forget_signal, pending_signals, send,
     unblock_signals, wait_signal,
