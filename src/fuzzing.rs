@@ -1,7 +1,6 @@
-//! Doors for the fuzz targets in `tests/fuzz`, compiled under `cargo fuzz` alone (`cfg(fuzzing)`): what reads foreign bytes, and
-//! what must hold of it whatever they are.
+//! Entry points for the fuzz targets in `tests/fuzz`, compiled under `cargo fuzz` alone.
 //!
-//! Never part of the program.
+//! Each reads foreign bytes, and asserts what must hold for any of them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -48,7 +47,7 @@ fn assert_printable(message: &str) {
     );
 }
 
-/// Any bytes as a manifest: a document that means the same when it is read again, or problems that can be printed.
+/// Any bytes as a manifest: a declaration that keeps the text, or problems that can be printed.
 pub fn manifest(bytes: &[u8]) {
     match manifest::parse(Path::new(MANIFEST), bytes.to_vec()) {
         Ok(declaration) => {
@@ -86,7 +85,8 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as `/etc/passwd` and `/etc/group`, divided at the first NUL: a name has the ids of its first sound line, or none.
+/// Any bytes as `/etc/passwd` and `/etc/group`, divided at the first NUL: a name has the ids of its
+/// first valid line, or none.
 pub fn accounts(bytes: &[u8]) {
     let directory = scratch("accounts");
     let (passwd, group) = bytes.split_at(
@@ -137,7 +137,8 @@ pub fn accounts(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a seal, as they are and under a right checksum: what is believed can be written and read again, and planned or refused.
+/// Any bytes as a seal, as they are and under a right checksum: a valid one can be written and read
+/// again, and planned or refused.
 pub fn seal(bytes: &[u8]) {
     let mut forged = format!("sealinit-seal-v1 {}\n", Digest::of(bytes)).into_bytes();
     forged.extend_from_slice(bytes);
@@ -152,7 +153,7 @@ pub fn seal(bytes: &[u8]) {
                 );
                 assert_eq!(
                     seal.digest,
-                    seal.inventory.digest(seal.declaration.origin.text())
+                    seal.sources.digest(seal.declaration.origin.text())
                 );
                 assert!(
                     seal.plan().err().is_none_or(|errors| !errors.is_empty()),

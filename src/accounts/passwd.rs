@@ -11,7 +11,8 @@ use crate::fs::root::Root;
 use crate::ids::IdNames;
 use crate::json::nearest;
 
-/// Far above any real one. What is larger is an attack on memory (CVE-2024-9676).
+/// The size limit of an account file, in bytes: a larger one is an attack on memory
+/// (CVE-2024-9676).
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A line of `passwd(5)`, as far as it matters here.

@@ -140,7 +140,7 @@ mod tests {
                 vec![Account::Id(44), name("video")],
             ),
             ("a+7", name("a"), None, vec![Account::Id(7)]),
-            // Names that no passwd file can hold; they are looked up and not found, never taken for an id.
+            // Names that no passwd file can have: not found, and not taken for an id.
             ("-1", name("-1"), None, vec![]),
             (" 5", name(" 5"), None, vec![]),
             ("0x10", name("0x10"), None, vec![]),

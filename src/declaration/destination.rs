@@ -68,10 +68,10 @@ pub(crate) fn conflicts(mut claims: Vec<Claim<'_>>) -> Vec<(Place, String)> {
         if let Some(first) = above.last().filter(|above| above.dest == claim.dest) {
             let message = format!("{shown} is declared already at {}; keep one", first.place);
             conflicts.push((claim.place, message));
+            // Replaced by this one, so that any number of equal claims stays one.
+            above.pop();
         }
-        let file = above
-            .iter()
-            .rfind(|above| !above.is_directory && above.dest != claim.dest);
+        let file = above.iter().rfind(|above| !above.is_directory);
         if let Some(file) = file {
             let message = format!(
                 "{shown} is below {}, which is not a directory according to {}; remove one",
@@ -97,7 +97,7 @@ mod tests {
             ("/a-b", false),
             ("/a/b/c/d", true),
             ("/a/b/c", true),
-            ("/a/b", true),
+            ("/a/b", false),
             ("/a/bc", false),
         ];
         let claims = claims
@@ -116,8 +116,8 @@ mod tests {
             found,
             [
                 "$.files[5]: /a/b is declared already at $.files[1]; keep one",
-                "$.files[4]: /a/b/c is below /a/b, which is not a directory according to $.files[1]; remove one",
-                "$.files[3]: /a/b/c/d is below /a/b, which is not a directory according to $.files[1]; remove one",
+                "$.files[4]: /a/b/c is below /a/b, which is not a directory according to $.files[5]; remove one",
+                "$.files[3]: /a/b/c/d is below /a/b, which is not a directory according to $.files[5]; remove one",
             ]
         );
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::escape::escaped;
 use crate::json::nearest;
 
-/// What to do where the disk or the document is not as sealed.
+/// The policies of a later start for differences from the seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policies {
     pub(crate) on_drift: OnDrift,

@@ -11,7 +11,7 @@ pub(crate) struct Problem {
     pub(crate) column: usize,
     /// Where in the document, as a JSON path (RFC 9535).
     pub(crate) path: String,
-    /// What is wrong, and what to write instead.
+    /// The problem, and what to write instead.
     pub(crate) message: String,
 }
 
@@ -38,7 +38,7 @@ impl Problem {
     }
 }
 
-/// Where in a text we are. It only moves on, so that any number of problems costs one pass.
+/// A position in a text. It only moves on, so that any number of problems costs one pass.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     offset: usize,
@@ -48,7 +48,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Line and column of `offset`, which is not before where we are.
+    /// Line and column of `offset`, which is not before the current position.
     pub(super) fn move_to(&mut self, text: &str, offset: usize) -> (usize, usize) {
         let passed = &text[self.offset..offset];
         self.line += passed.matches('\n').count();

@@ -84,7 +84,7 @@ impl Reader<'_> {
         self.problems.borrow_mut().push((offset, path, message));
     }
 
-    /// Turns a syntax error of `serde_json` into one of ours: its column counts bytes, ours characters.
+    /// Reports a syntax error of `serde_json`, whose column counts bytes and not characters.
     fn report_syntax(&self, error: &serde_json::Error) {
         let line_start: usize = self
             .text
@@ -223,8 +223,8 @@ impl<'a> Value<'a, '_> {
         }
     }
 
-    /// Reads each element of an array. One that could not be read is left out, its problem being reported: the
-    /// document will be refused, and what is wrong with the others can still be told.
+    /// Reads each element of an array. One that could not be read is reported and left out: the
+    /// document will be refused, and the problems of the others can still be found.
     pub(crate) fn array<T: FromJson>(&self) -> Option<Vec<T>> {
         if !self.raw.starts_with('[') {
             return self.unexpected("an array");
@@ -243,7 +243,7 @@ impl<'a> Value<'a, '_> {
         Some(read.collect())
     }
 
-    /// Takes an object apart. A duplicate key is a problem; whether the keys are known is [`Object::only`]'s.
+    /// Takes an object apart, and reports duplicate keys. [`Object::only`] reports unknown ones.
     pub(crate) fn object(&self) -> Option<Object<'a, '_>> {
         if !self.raw.starts_with('{') {
             return self.unexpected("an object");
@@ -275,7 +275,8 @@ impl<'a> Value<'a, '_> {
     }
 }
 
-/// The characters of a JSON string; `None` for an escape that is no character (a lone surrogate).
+/// The characters of a JSON string; `None` for an escape that is not a character (a lone
+/// surrogate).
 fn unquote(raw: &str) -> Option<String> {
     // Most strings hold no escape, and then the text between the quotes is the string.
     if raw.contains('\\') {
@@ -293,7 +294,8 @@ pub(crate) struct Object<'a, 'p> {
 }
 
 impl Object<'_, '_> {
-    /// Reports each key that is neither in `known` nor an extension (`x-…` anywhere, `$schema` at the top).
+    /// Reports each key that is neither in `known` nor an extension: `x-…` anywhere, `$schema` at
+    /// the top.
     pub(crate) fn only(&self, known: &[&str]) {
         for (key, value) in &self.members {
             let extension = key.starts_with("x-")

@@ -334,7 +334,7 @@ impl ServiceDocument {
             let shown = escaped(name);
             if name.is_empty() || name.contains(['=', '\0']) {
                 value.report(format!(
-                    "env: \"{shown}\" is no variable name; it is empty or holds = or NUL"
+                    "env: \"{shown}\" is not a variable name; it is empty or holds = or NUL"
                 ));
             } else if name.starts_with("SEALINIT_") {
                 value.report(format!(

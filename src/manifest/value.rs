@@ -63,7 +63,7 @@ impl FromJson for Account {
             return match u32::from_json(value)? {
                 // (uid_t) -1 means "leave as it is" to chown(2) and setresuid(2).
                 u32::MAX => {
-                    value.problem("4294967295 is no id: system calls take it for \"unchanged\"")
+                    value.problem("4294967295 is not an id: system calls take it for \"unchanged\"")
                 }
                 id => Some(Self::Id(id)),
             };
@@ -108,14 +108,15 @@ impl FromJson for Mode {
         match octal(&text) {
             Some(mode) => Some(Self(mode)),
             None => value.problem(format!(
-                "\"{}\" is no mode; write one to four octal digits, such as \"0640\"",
+                "\"{}\" is not a mode; write one to four octal digits, such as \"0640\"",
                 escaped(&text)
             )),
         }
     }
 }
 
-/// Where something is installed: absolute, without `.`, `..`, or anything else that could be read in two ways.
+/// A path to install to: absolute, without `.`, `..`, or anything else that could be read in two
+/// ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination(pub(crate) PathBuf);
 
@@ -242,7 +243,7 @@ impl FromJson for RewriteDocument {
     }
 }
 
-/// What a signal is rewritten to: a name, or null for nothing.
+/// The signal that another one is forwarded as, or null for none.
 pub(super) struct RewriteTo(Option<Signal>);
 
 impl FromJson for RewriteTo {

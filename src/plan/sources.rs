@@ -91,7 +91,7 @@ impl SourceTable {
 mod tests {
     use super::*;
 
-    /// Made with `printf` and `sha256sum`, and kept for ever: the digest of a released version never changes.
+    /// Made with `printf` and `sha256sum`. The digest of a released version does not change.
     #[test]
     fn the_encoding_is_the_documented_one() {
         let table = SourceTable(

@@ -27,7 +27,7 @@ sandbox_test!(
                 "/etc/sealinit/manifest.json:3:40: $.service.comand: unknown key \"comand\"; did you mean \"command\"?",
                 "/etc/sealinit/manifest.json:3:59: $.service.umask: a mode is a string of octal digits, such as \"0640\"",
                 "/etc/sealinit/manifest.json:5:29: $.files[0].dest: \"etc/app.conf\" is not absolute; begin it with /",
-                "/etc/sealinit/manifest.json:6:47: $.files[1].mode: \"04755\" is no mode; write one to four octal digits, such \
+                "/etc/sealinit/manifest.json:6:47: $.files[1].mode: \"04755\" is not a mode; write one to four octal digits, such \
              as \"0640\"",
                 "/etc/sealinit/manifest.json:6:56: $.files[1]: duplicate key \"mode\"; remove one",
                 "/etc/sealinit/manifest.json:8:15: $.on_drift: unknown value \"ignore\"; known here: refuse, warn, restore",

@@ -48,7 +48,7 @@ sandbox_test!(numbers_that_are_not_ids_are_refused, |sandbox| {
     problems(
         &sandbox,
         &service(r#""user": ▸4294967295"#),
-        &["$.service.user: 4294967295 is no id: system calls take it for \"unchanged\""],
+        &["$.service.user: 4294967295 is not an id: system calls take it for \"unchanged\""],
     );
 });
 

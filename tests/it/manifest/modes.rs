@@ -48,7 +48,7 @@ sandbox_test!(strings_that_are_not_modes_are_refused, |sandbox| {
                 r#""content": "", "dest": "/a", "mode": ▸"{mode}""#
             )),
             &[&format!(
-                "$.files[0].mode: \"{mode}\" is no mode; write one to four octal digits, such as \"0640\""
+                "$.files[0].mode: \"{mode}\" is not a mode; write one to four octal digits, such as \"0640\""
             )],
         );
     }

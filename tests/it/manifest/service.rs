@@ -27,7 +27,7 @@ sandbox_test!(
         problems(
             &sandbox,
             &at(r#""user": "app", "env": {"A=B": ""}"#),
-            &["$.service: env: \"A=B\" is no variable name; it is empty or holds = or NUL"],
+            &["$.service: env: \"A=B\" is not a variable name; it is empty or holds = or NUL"],
         );
         problems(
             &sandbox,
