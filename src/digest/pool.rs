@@ -24,7 +24,7 @@ const SHORT: u64 = 16 * 1024;
 const MUCH: u64 = 8 * 1024 * 1024;
 
 /// The most threads, each with open files and a buffer of 64 KiB.
-const MAX_THREADS: usize = 7;
+pub(crate) const MAX_THREADS: usize = 7;
 
 /// Jobs that wait: enough for each thread to find one while the caller works on its own, and few
 /// beside the descriptors that a process may have.
@@ -160,7 +160,8 @@ impl<T: Send + 'static> Threads<T> {
     }
 }
 
-fn other_cores() -> usize {
+/// Returns the number of cores beside one that this process may run on.
+pub(crate) fn other_cores() -> usize {
     let count = |cores: CpuSet| {
         (0..CpuSet::count())
             .filter(|core| cores.is_set(*core) == Ok(true))

@@ -42,7 +42,7 @@ const FEW: usize = 16;
 /// The first kernel whose `syncfs(2)` reports errors of write-back.
 const REPORTS_ERRORS: (u32, u32) = (5, 8);
 
-/// How often a sync that takes long gives its progress a chance to be logged.
+/// How often it is checked, during a sync, whether its progress is to be logged.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The file systems with changes that are not on disk yet.
@@ -149,10 +149,38 @@ impl Barrier {
     /// # Errors
     /// [`FsError::Io`] if anything that was written since [`Self::covers`] did not get there.
     pub(crate) fn pass(&self, progress: &mut Progress) -> Result<(), FsError> {
+        if self
+            .file_systems
+            .values()
+            .all(|known| matches!(known, FileSystem::Each))
+        {
+            return Ok(());
+        }
+        thread::scope(|scope| {
+            let (done, wait) = channel::<()>();
+            // A limit on processes costs only the log lines.
+            let logging = thread::Builder::new().spawn_scoped(scope, move || {
+                while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    progress.tick();
+                }
+            });
+            let synced = self.sync();
+            drop(done);
+            if let Ok(logging) = logging {
+                // Joined, so that it has ended before privileges are dropped.
+                logging
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            }
+            synced
+        })
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
         for file_system in self.file_systems.values() {
             if let FileSystem::Whole { fd, path, .. } = file_system {
-                let synced = sync_in_background(fd, progress);
-                synced.map_err(|errno| FsError::io("cannot sync", path, errno))?;
+                retry(|| syncfs(fd.as_fd()))
+                    .map_err(|errno| FsError::io("cannot sync", path, errno))?;
             }
         }
         Ok(())
@@ -163,11 +191,11 @@ impl FileSystem {
     /// Finds out how changes in `dir` are synced.
     fn of(dir: &Dir) -> Result<Self, FsError> {
         let path = dir.path().to_owned();
-        let found = retry(|| fstatfs(dir.fd()))
-            .map_err(|errno| FsError::io("cannot look at the file system of", &path, errno))?;
-        let reports = match found.filesystem_type() {
-            EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | TMPFS_MAGIC => true,
-            OVERLAYFS_SUPER_MAGIC => false,
+        // A file system that cannot be identified is like one that is not known.
+        let found = retry(|| fstatfs(dir.fd())).map(|found| found.filesystem_type());
+        let reports = match found {
+            Ok(EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | TMPFS_MAGIC) => true,
+            Ok(OVERLAYFS_SUPER_MAGIC) => false,
             _ => return Ok(Self::Each),
         };
         // A descriptor that is only a path is a bad one to a kernel that has the call. It syncs
@@ -181,30 +209,6 @@ impl FileSystem {
             reports,
         })
     }
-}
-
-/// Syncs the file system of `fd` while `progress` is logged.
-fn sync_in_background(fd: &OwnedFd, progress: &mut Progress) -> Result<(), Errno> {
-    let sync = || retry(|| syncfs(fd.as_fd()));
-    thread::scope(|scope| {
-        let (done, wait) = channel();
-        let syncing = thread::Builder::new().spawn_scoped(scope, move || {
-            let synced = sync();
-            // The receiver waits for it.
-            let _ = done.send(());
-            synced
-        });
-        // A limit on processes leaves it to this thread.
-        let Ok(syncing) = syncing else {
-            return sync();
-        };
-        while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-            progress.tick();
-        }
-        syncing
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 fn kernel_reports_errors() -> bool {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::dir::OwningIter;
 use nix::errno::Errno;
@@ -30,7 +30,7 @@ pub(crate) struct Dir {
     /// Its real path, links resolved.
     path: PathBuf,
     metadata: Metadata,
-    parent: Option<Rc<Dir>>,
+    parent: Option<Arc<Dir>>,
 }
 
 impl Dir {
@@ -49,7 +49,7 @@ impl Dir {
     }
 
     /// Returns the directory that this one was opened from; none for the root.
-    pub(crate) fn parent(&self) -> Option<&Rc<Self>> {
+    pub(crate) fn parent(&self) -> Option<&Arc<Self>> {
         self.parent.as_ref()
     }
 
@@ -125,6 +125,16 @@ impl Dir {
     /// Opens `name`, which is not followed if it is a symbolic link.
     pub(crate) fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
         let _acting = self.act();
+        self.open_as_is(name, flags, mode)
+    }
+
+    /// Does what [`Self::open`] does, for a caller that acts as the owner already.
+    pub(crate) fn open_as_is(
+        &self,
+        name: &OsStr,
+        flags: OFlag,
+        mode: Mode,
+    ) -> Result<OwnedFd, Errno> {
         retry(|| {
             openat(
                 &self.fd,
@@ -202,11 +212,11 @@ impl Dir {
     }
 
     /// Opens the directory `name`; `None` if there is nothing.
-    pub(crate) fn open_dir(self: &Rc<Self>, name: &OsStr) -> Result<Option<Rc<Self>>, Errno> {
+    pub(crate) fn open_dir(self: &Arc<Self>, name: &OsStr) -> Result<Option<Arc<Self>>, Errno> {
         match self.open_detached(name) {
             Ok(mut dir) => {
-                dir.parent = Some(Rc::clone(self));
-                Ok(Some(Rc::new(dir)))
+                dir.parent = Some(Arc::clone(self));
+                Ok(Some(Arc::new(dir)))
             }
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno),

@@ -41,7 +41,12 @@ impl Progress {
 
     /// Counts one more as done, and logs a line if it is time.
     pub(crate) fn step(&mut self) {
-        self.done += 1;
+        self.advance(1);
+    }
+
+    /// Counts `count` more as done, and logs a line if it is time.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.done += count;
         self.tick();
     }
 

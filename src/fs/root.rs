@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
@@ -20,18 +20,18 @@ use crate::sys;
 /// Everything below one root directory.
 #[derive(Debug)]
 pub(crate) struct Root {
-    top: Rc<Dir>,
+    top: Arc<Dir>,
     /// The uid that sealinit runs as: what belongs to it or to root is trusted.
     installer: u32,
     /// The directories on the way to the last one that was asked for. Destinations are visited in order, so the next one
     /// is most often in the same place.
-    last: RefCell<Vec<(OsString, Rc<Dir>)>>,
+    last: RefCell<Vec<(OsString, Arc<Dir>)>>,
 }
 
 impl Root {
     /// Opens the tree below `root`.
     pub(crate) fn open(root: &Path) -> Result<Self, FsError> {
-        let root = Rc::new(Dir::open_root(root)?);
+        let root = Arc::new(Dir::open_root(root)?);
         Ok(Self {
             top: root,
             installer: geteuid().as_raw(),
@@ -42,7 +42,7 @@ impl Root {
     /// The same tree in the eyes of `uid`: whose directories and links are trusted, beside root's.
     pub(crate) fn trusting(&self, uid: u32) -> Self {
         Self {
-            top: Rc::clone(&self.top),
+            top: Arc::clone(&self.top),
             installer: uid,
             last: RefCell::default(),
         }
@@ -62,7 +62,7 @@ impl Root {
     ///
     /// A symbolic link on the way is followed where only root or we could have put it (`/var/run`, `/bin`), and below
     /// our root at any rate.
-    pub(crate) fn dir(&self, path: &Path) -> Result<Rc<Dir>, FsError> {
+    pub(crate) fn dir(&self, path: &Path) -> Result<Arc<Dir>, FsError> {
         let names: Vec<&OsStr> = path.iter().skip(1).collect();
         let mut last = self.last.borrow_mut();
         let known = last
@@ -74,13 +74,13 @@ impl Root {
         let mut dir = last.last().map_or(&self.top, |(_, dir)| dir).clone();
         for name in &names[known..] {
             dir = self.step(&dir, name, path, &mut 0)?;
-            last.push(((*name).to_owned(), Rc::clone(&dir)));
+            last.push(((*name).to_owned(), Arc::clone(&dir)));
         }
         Ok(dir)
     }
 
     /// The directory `path`, or the nearest one above it that exists; and its path.
-    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p Path), FsError> {
+    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> Result<(Arc<Dir>, &'p Path), FsError> {
         for path in path.ancestors() {
             match self.dir(path) {
                 Err(FsError::Missing { .. }) => {}
@@ -93,7 +93,7 @@ impl Root {
     }
 
     /// Opens the directory that `path` is in; gives it and the last name of `path`.
-    pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Rc<Dir>, &'p OsStr), FsError> {
+    pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Arc<Dir>, &'p OsStr), FsError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(FsError::Missing {
                 path: path.to_owned(),
@@ -104,11 +104,11 @@ impl Root {
 
     fn step(
         &self,
-        dir: &Rc<Dir>,
+        dir: &Arc<Dir>,
         name: &OsStr,
         path: &Path,
         links: &mut usize,
-    ) -> Result<Rc<Dir>, FsError> {
+    ) -> Result<Arc<Dir>, FsError> {
         let here = || dir.path().join(name);
         match dir.open_dir(name) {
             Ok(Some(child)) => return Ok(child),
@@ -140,17 +140,17 @@ impl Root {
         let target = dir.read_link(name)?;
         let target = Path::new(&target);
         let mut dir = if target.is_absolute() {
-            Rc::clone(&self.top)
+            Arc::clone(&self.top)
         } else {
-            Rc::clone(dir)
+            Arc::clone(dir)
         };
         for component in target.components() {
             dir = match component {
                 Component::Normal(name) => self.step(&dir, name, path, links)?,
                 // The directory that we came from, not what the file system says: nothing leads above our root.
-                Component::ParentDir => {
-                    dir.parent().map_or_else(|| Rc::clone(&self.top), Rc::clone)
-                }
+                Component::ParentDir => dir
+                    .parent()
+                    .map_or_else(|| Arc::clone(&self.top), Arc::clone),
                 _ => dir,
             };
         }
@@ -217,7 +217,7 @@ impl Root {
 
     /// The directory and name where `path` leads, a link as its last name followed like one on the way; `None` for a directory
     /// that is missing. Whether the name is there has to be looked at.
-    pub(crate) fn find(&self, path: &Path) -> Result<Option<(Rc<Dir>, OsString)>, FsError> {
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<(Arc<Dir>, OsString)>, FsError> {
         let (mut dir, mut name) = match self.parent(path) {
             Ok((dir, name)) => (dir, name.to_owned()),
             Err(FsError::Missing { .. }) => return Ok(None),

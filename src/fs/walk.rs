@@ -5,22 +5,32 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
+use crate::digest::pool::{MAX_THREADS, other_cores};
 use crate::escape::escaped;
 use crate::fs::dir::Dir;
 use crate::fs::error::{FsError, MAX_DEPTH};
 use crate::fs::metadata::{FileKind, Metadata, Ownership};
 use crate::fs::progress::Progress;
 
-/// Names that are handled at a time: enough for one change of identity to serve many, few enough
-/// to hold.
-const BATCH: usize = 1024;
+/// Names that are held at a time.
+const BATCH: usize = 4096;
+
+/// Names from which on threads take their part; fewer take less time than to start one.
+const MANY: usize = 256;
+
+/// Files that a thread has open at a time.
+const OPEN: usize = 32;
 
 /// The owner and group that a tree is given.
 #[derive(Debug, Clone, Copy)]
@@ -106,37 +116,30 @@ impl Dir {
             .map_err(self.failed("cannot open", name))
     }
 
-    /// Calls `visit` with each name and its metadata. Names on other file systems and those that
-    /// are gone meanwhile are left out.
+    /// Calls `work` with the names in this directory, some at a time and on all cores; it returns
+    /// those that are directories. Calls `enter` with each directory, opened.
     fn each(
         &self,
-        mut visit: impl FnMut(&OsStr, &Metadata) -> Result<(), FsError>,
+        depth: usize,
+        work: impl Fn(&[OsString]) -> Result<Vec<OsString>, FsError> + Sync,
+        mut enter: impl FnMut(Self) -> Result<(), FsError>,
     ) -> Result<(), FsError> {
         let mut names = self.names()?;
-        let mut found = Vec::new();
         loop {
-            {
-                let _acting = self.act();
-                for name in names.by_ref().take(BATCH) {
-                    let name = name?;
-                    if let Some(metadata) = self.look_as_is(&name)?
-                        && metadata.device == self.metadata().device
-                    {
-                        found.push((name, metadata));
-                    }
-                }
-            }
-            if found.is_empty() {
+            let batch: Vec<OsString> = names.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+            if batch.is_empty() {
                 return Ok(());
             }
-            for (name, metadata) in found.drain(..) {
-                visit(&name, &metadata)?;
+            for name in on_all_cores(&batch, &work)? {
+                let child = self.open_child(&name, depth)?;
+                if child.metadata().device == self.metadata().device {
+                    enter(child)?;
+                }
             }
         }
     }
 
-    /// Gives everything below to `uid` and `gid`, changing only what differs. Nothing is
-    /// synced.
+    /// Gives everything below to `uid` and `gid`, changing only what differs. Nothing is synced.
     ///
     /// # Errors
     /// [`FsError::Io`], with EMLINK for a file with another hard link, which may be anywhere.
@@ -146,62 +149,154 @@ impl Dir {
         gid: u32,
         progress: &mut Progress,
     ) -> Result<(), FsError> {
-        self.give(Owner { uid, gid }, MAX_DEPTH, progress)
+        let progress = Mutex::new(progress);
+        self.give(Owner { uid, gid }, MAX_DEPTH, &progress)
     }
 
-    fn give(&self, owner: Owner, depth: usize, progress: &mut Progress) -> Result<(), FsError> {
-        self.each(|name, metadata| {
-            progress.step();
-            if metadata.kind == FileKind::Directory {
-                // The directory itself last: until then it can be entered as its owner.
-                self.open_child(name, depth)?
-                    .give(owner, depth - 1, progress)?;
+    fn give(
+        &self,
+        owner: Owner,
+        depth: usize,
+        progress: &Mutex<&mut Progress>,
+    ) -> Result<(), FsError> {
+        let work = |names: &[OsString]| {
+            let mut directories = Vec::new();
+            for names in names.chunks(OPEN) {
+                let foreign = self.open_foreign(names, owner, &mut directories)?;
+                for (name, fd) in &foreign {
+                    self.give_one(name, fd, owner)?;
+                }
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.advance(names.len());
             }
-            if owner.has(metadata) || metadata.kind == FileKind::Device {
+            Ok(directories)
+        };
+        self.each(depth, work, |child| {
+            child.give(owner, depth - 1, progress)?;
+            // The directory itself last: until then it can be entered as its owner.
+            if owner.has(child.metadata()) {
                 return Ok(());
             }
-            let fd = self
-                .open(name, OFlag::O_PATH, Mode::empty())
-                .map_err(self.failed("cannot open", name))?;
-            // Looked at again through the descriptor, which no swap of the name can change.
-            let metadata: Metadata = fstat(&fd)
-                .map_err(self.failed("cannot look at", name))?
-                .into();
-            if metadata.kind != FileKind::Directory && metadata.links > 1 {
-                return Err(self.failed("cannot give away", name)(Errno::EMLINK));
-            }
-            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-            tracing::debug!(path = %escaped(&self.path().join(name)), uid = owner.uid, gid = owner.gid, "set owner");
-            fchownat(&fd, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
-                .map_err(self.failed("cannot give away", name))
+            let name = child.path().file_name().unwrap_or_default();
+            self.change_owner(name, child.fd(), owner)
         })
+    }
+
+    /// Opens those of `names` that belong to another owner, as a path only. Adds the directories
+    /// to `directories` instead.
+    fn open_foreign<'n>(
+        &self,
+        names: &'n [OsString],
+        owner: Owner,
+        directories: &mut Vec<OsString>,
+    ) -> Result<Vec<(&'n OsStr, OwnedFd)>, FsError> {
+        let _acting = self.act();
+        let mut foreign = Vec::new();
+        for name in names {
+            let Some(metadata) = self.look_as_is(name)? else {
+                continue;
+            };
+            if metadata.kind == FileKind::Directory {
+                directories.push(name.clone());
+            } else if metadata.device == self.metadata().device
+                && metadata.kind != FileKind::Device
+                && !owner.has(&metadata)
+            {
+                let fd = self
+                    .open_as_is(name, OFlag::O_PATH, Mode::empty())
+                    .map_err(self.failed("cannot open", name))?;
+                foreign.push((name.as_os_str(), fd));
+            }
+        }
+        Ok(foreign)
+    }
+
+    fn give_one(&self, name: &OsStr, fd: &OwnedFd, owner: Owner) -> Result<(), FsError> {
+        // Looked at again through the descriptor, which no swap of the name can change.
+        let metadata: Metadata = fstat(fd)
+            .map_err(self.failed("cannot look at", name))?
+            .into();
+        if metadata.kind != FileKind::Directory && metadata.links > 1 {
+            return Err(self.failed("cannot give away", name)(Errno::EMLINK));
+        }
+        self.change_owner(name, fd.as_fd(), owner)
+    }
+
+    fn change_owner(&self, name: &OsStr, fd: BorrowedFd<'_>, owner: Owner) -> Result<(), FsError> {
+        let Owner { uid, gid } = owner;
+        tracing::debug!(path = %escaped(&self.path().join(name)), uid, gid, "set owner");
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        fchownat(fd, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
+            .map_err(self.failed("cannot give away", name))
     }
 
     /// Returns a file below that has another hard link and does not belong to `uid` and `gid`.
     pub(crate) fn hard_link_below(&self, uid: u32, gid: u32) -> Result<Option<PathBuf>, FsError> {
-        let mut found = None;
-        self.hard_link(Owner { uid, gid }, MAX_DEPTH, &mut found)?;
-        Ok(found)
+        let found = Mutex::new(None);
+        self.hard_link(Owner { uid, gid }, MAX_DEPTH, &found)?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn hard_link(
         &self,
         owner: Owner,
         depth: usize,
-        found: &mut Option<PathBuf>,
+        found: &Mutex<Option<PathBuf>>,
     ) -> Result<(), FsError> {
-        self.each(|name, metadata| {
-            if found.is_some() {
+        let locked = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = |names: &[OsString]| {
+            let _acting = self.act();
+            let mut directories = Vec::new();
+            for name in names {
+                let Some(metadata) = self.look_as_is(name)? else {
+                    continue;
+                };
+                if metadata.kind == FileKind::Directory {
+                    directories.push(name.clone());
+                } else if metadata.device == self.metadata().device
+                    && metadata.links > 1
+                    && !owner.has(&metadata)
+                {
+                    locked().get_or_insert_with(|| self.path().join(name));
+                }
+            }
+            Ok(directories)
+        };
+        self.each(depth, work, |child| {
+            if locked().is_some() {
                 return Ok(());
             }
-            if metadata.kind == FileKind::Directory {
-                let dir = self.open_child(name, depth)?;
-                return dir.hard_link(owner, depth - 1, found);
-            }
-            if metadata.links > 1 && !owner.has(metadata) {
-                *found = Some(self.path().join(name));
-            }
-            Ok(())
+            child.hard_link(owner, depth - 1, found)
         })
     }
+}
+
+/// Calls `work` with parts of `names`, one for each core, and returns the results together.
+fn on_all_cores(
+    names: &[OsString],
+    work: &(impl Fn(&[OsString]) -> Result<Vec<OsString>, FsError> + Sync),
+) -> Result<Vec<OsString>, FsError> {
+    if names.len() < MANY {
+        return work(names);
+    }
+    let part = names.len().div_ceil(1 + other_cores().min(MAX_THREADS));
+    thread::scope(|scope| {
+        let (first, others) = names.split_at(part);
+        let start = |part| thread::Builder::new().spawn_scoped(scope, move || work(part));
+        let threads: Vec<_> = others
+            .chunks(part)
+            .map(|part| (part, start(part)))
+            .collect();
+        let mut results = vec![work(first)];
+        for (part, thread) in threads {
+            results.push(match thread {
+                // Joined, so that it has ended before privileges are dropped.
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // A limit on processes leaves it to this thread.
+                Err(_) => work(part),
+            });
+        }
+        let directories: Result<Vec<Vec<_>>, _> = results.into_iter().collect();
+        Ok(directories?.concat())
+    })
 }

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Seek};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::digest::pool::Pool;
 use crate::digest::{Buffer, FileDigest, Hasher};
@@ -24,7 +24,7 @@ use crate::plan::{ContentOrigin, PlannedFile, temporary_name};
 /// A file to be installed.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
-    pub(super) dir: Rc<Dir>,
+    pub(super) dir: Arc<Dir>,
     /// Its name in `dir`.
     pub(super) name: &'a OsStr,
     pub(super) dest: &'a Path,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::fs::dir::Dir;
@@ -109,7 +109,7 @@ impl<'a> Destinations<'a> {
     fn in_place(
         &mut self,
         entry: &'a Entry,
-        dir: &Rc<Dir>,
+        dir: &Arc<Dir>,
         name: &OsStr,
         found: Option<Metadata>,
     ) -> Result<(), FsError> {

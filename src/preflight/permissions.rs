@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -224,7 +224,7 @@ fn blocked_on_the_way(
             }
             continue;
         }
-        let Ok(dir): Result<Rc<Dir>, _> = root.dir(path) else {
+        let Ok(dir): Result<Arc<Dir>, _> = root.dir(path) else {
             continue;
         };
         // A link leads through other directories, which count as well.

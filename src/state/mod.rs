@@ -11,7 +11,7 @@ pub(crate) mod sealed;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::accounts::Caller;
 use crate::decide::first_start::{Admitted, Candidate, Interrupted};
@@ -53,7 +53,7 @@ pub(crate) struct StateDir<'r> {
     /// Owner, group and mode of the files in it.
     ownership: Ownership,
     /// `None` until it exists.
-    dir: Option<Rc<Dir>>,
+    dir: Option<Arc<Dir>>,
 }
 
 /// The state directory, locked against other starts if it exists.
@@ -68,7 +68,7 @@ pub(crate) struct LockedStateDir<'r> {
 pub(crate) struct Attempt {
     path: PathBuf,
     ownership: Ownership,
-    dir: Rc<Dir>,
+    dir: Arc<Dir>,
     /// Held until the seal is written.
     _lock: File,
     candidate: Candidate,

@@ -42,6 +42,14 @@ pub(crate) fn image(sandbox: &Sandbox) {
         .mode("/srv/old", 0o700);
 }
 
+/// An image like [`image`] with more files than are synced one by one.
+pub(crate) fn image_with_many(sandbox: &Sandbox) {
+    image(sandbox);
+    for index in 0..16 {
+        sandbox.source(&format!("tree/many/{index:02}"), format!("{index}\n"));
+    }
+}
+
 /// Lets the image of [`image`] drift after its first start.
 pub(crate) fn tamper(sandbox: &Sandbox) {
     sandbox

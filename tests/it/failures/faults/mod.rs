@@ -14,7 +14,7 @@ use table::Table;
 
 use std::sync::Mutex;
 
-use super::{comparable, image, tamper};
+use super::{comparable, image, image_with_many, tamper};
 use crate::harness::{
     Outcome, SEAL, Sandbox, Start, Tree, calls_of, name_of, sandbox_test, writes,
 };
@@ -185,6 +185,39 @@ sandbox_test!(
             ("read", "EINTR", "ran"),
         ] {
             assert_eq!(words(call, error), expected, "{error} from {call}");
+        }
+    }
+);
+
+// The same of a start that syncs whole file systems, at the calls that the one above does not make.
+sandbox_test!(
+    promise_3_each_call_of_a_first_start_with_many_files_can_fail,
+    strace,
+    |original| {
+        image_with_many(&original);
+        let calls = calls_of(&original);
+        let golden = Golden::new(&calls, comparable(original.tree()));
+        let mut faults = faults(golden.calls);
+        faults.retain(|fault| {
+            ["fstatfs", "fsync", "syncfs"].contains(&name_of(fault.call))
+                || fault.call.contains("/tree/many/07")
+                || fault.call.contains("/tree/many>")
+        });
+        assert!(faults.len() > 50, "only {} failures", faults.len());
+        let table = Table::default();
+        table.fill("first-start-many", &faults, |fault| {
+            let sandbox = original.another();
+            image_with_many(&sandbox);
+            (
+                name_of(fault.call).into(),
+                fault.errno.into(),
+                outcome(&sandbox, fault, &golden),
+            )
+        });
+        // The first of these calls only finds out whether there is such a call.
+        for (error, expected) in [("EIO", &["73", "ran"][..]), ("EINTR", &["ran"])] {
+            let outcomes: Vec<_> = table.outcomes("syncfs", error).into_iter().collect();
+            assert_eq!(outcomes, expected, "{error} from syncfs");
         }
     }
 );

@@ -9,7 +9,7 @@ use crate::harness::{Sandbox, Start, TRACE, name_of};
 
 /// The errors of each call in its manual page. A call that is not listed cannot fail, or (`brk`,
 /// `mmap`) only before `main`.
-const ERRORS: [(&str, &[&str]); 23] = [
+const ERRORS: [(&str, &[&str]); 24] = [
     ("capget", &["EPERM"]),
     ("capset", &["EPERM"]),
     ("close", &["EDQUOT", "EINTR", "EIO", "ENOSPC"]), // what a network file system writes back then
@@ -39,6 +39,7 @@ const ERRORS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("statx", &["EACCES", "EIO"]),
+    ("syncfs", &["EDQUOT", "EINTR", "EIO", "ENOSPC", "EPERM"]),
     ("unlinkat", &["EACCES", "EBUSY", "EIO", "EPERM", "EROFS"]),
     ("write", &["EDQUOT", "EINTR", "EIO", "ENOSPC", "EPERM"]),
 ];
