@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::digest::Digest;
+use crate::digest::sha256::Digest;
 
 /// The relation of a configuration's digest to the pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use crate::digest::{Buffer, FileDigest};
+use crate::digest::sha256::{Buffer, FileDigest};
 
 /// Bytes below which a file is worked on at once: there is little to gain, and the caller would
 /// have to remember each.

@@ -1,12 +1,13 @@
-//! Acting as somebody else towards the file system, for as long as a value lives.
+//! Impersonation of another user towards the file system, for as long as a value lives.
 //!
-//! Never changes who this process is: only the ids that the kernel checks file access with (`setfsuid(2)`), and for the service
-//! its supplementary groups. Root that acts as a directory's owner has there what that owner has, and none of root's overriding
-//! capabilities: a planted link gains nothing, and `CAP_DAC_OVERRIDE` is not needed. (Root's supplementary groups stay.)
+//! Only the ids that the kernel checks file access with are changed (`setfsuid(2)`), and for the
+//! service its supplementary groups. What acts as the owner of a directory has there the rights of
+//! that owner and none of root's overriding capabilities: a planted link gains nothing, and
+//! `CAP_DAC_OVERRIDE` is not needed. The ids are those of one thread.
 
 use nix::unistd::{Gid, Uid, geteuid, getgroups, setfsgid, setfsuid, setgroups};
 
-/// Undoes what it did when it is dropped.
+/// A change of identity, undone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Impersonation {
     uid: Uid,
@@ -15,9 +16,9 @@ pub(crate) struct Impersonation {
 }
 
 impl Impersonation {
-    /// Acts as `uid` and `gid`, unless this process is that uid or is not root. A uid that cannot be is not become.
+    /// Acts as `uid` and `gid`; `None` if `uid` is root or this process is not.
     pub(crate) fn owner(uid: u32, gid: u32) -> Option<Self> {
-        // What belongs to root is by far the most, and needs no question: who is not root never acts as anybody.
+        // Most belongs to root and needs no question.
         (uid != 0 && geteuid().is_root()).then(|| {
             // The gid first: with the uid go the capabilities that changing the gid needs.
             let gid = setfsgid(Gid::from_raw(gid));
@@ -29,7 +30,7 @@ impl Impersonation {
         })
     }
 
-    /// Acts as a whole identity, supplementary groups included as far as they may be set.
+    /// Acts as a whole identity, with the supplementary groups as far as they may be set.
     pub(crate) fn identity(
         uid: u32,
         gid: u32,
@@ -55,7 +56,8 @@ impl Drop for Impersonation {
         setfsuid(self.uid);
         setfsgid(self.gid);
         if let Some(groups) = &self.groups {
-            // These are the groups we had, so nobody is kept from having them; and the drop of privileges sets and proves its own.
+            // The groups of before can be set again, and the drop of privileges sets and proves
+            // its own.
             let _ = setgroups(groups);
         }
     }

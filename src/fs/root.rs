@@ -1,6 +1,7 @@
-//! The file system below a root: a way to every directory on which no link is followed that somebody else could have put there.
+//! The file system below a root, on whose paths only trusted symbolic links are followed.
 //!
-//! Never takes a path apart twice: a directory is opened component by component once, and is a [`Dir`] from then on.
+//! A path is opened component by component once, and its directory is a [`Dir`] from then on. A
+//! link is trusted if only root and the installer could have put it there.
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -21,10 +22,10 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Root {
     top: Arc<Dir>,
-    /// The uid that sealinit runs as: what belongs to it or to root is trusted.
+    /// The uid that sealinit runs as. Directories and links of it and of root are trusted.
     installer: u32,
-    /// The directories on the way to the last one that was asked for. Destinations are visited in order, so the next one
-    /// is most often in the same place.
+    /// The directories on the way to the last one that was opened. Destinations are visited in
+    /// order, so the next one is most often in the same directory.
     last: RefCell<Vec<(OsString, Arc<Dir>)>>,
 }
 
@@ -39,7 +40,8 @@ impl Root {
         })
     }
 
-    /// The same tree in the eyes of `uid`: whose directories and links are trusted, beside root's.
+    /// Returns the same root for another installer: directories and links of `uid` are trusted,
+    /// beside root's.
     pub(crate) fn trusting(&self, uid: u32) -> Self {
         Self {
             top: Arc::clone(&self.top),
@@ -48,20 +50,20 @@ impl Root {
         }
     }
 
-    /// The uid whose directories and links are trusted, beside root's.
+    /// Returns the uid whose directories and links are trusted, beside root's.
     pub(crate) fn installer(&self) -> u32 {
         self.installer
     }
 
-    /// Forgets directories that were looked at: their attributes may have changed.
+    /// Forgets the directories that are open: their attributes may have changed.
     pub(crate) fn forget(&self) {
         self.last.borrow_mut().clear();
     }
 
     /// Opens the directory `path`, which is absolute and without `.` and `..`.
     ///
-    /// A symbolic link on the way is followed where only root or we could have put it (`/var/run`, `/bin`), and below
-    /// our root at any rate.
+    /// A symbolic link on the way is followed if only root or the installer could have put it there
+    /// (`/var/run`, `/bin`). It does not lead out of this root.
     pub(crate) fn dir(&self, path: &Path) -> Result<Arc<Dir>, FsError> {
         let names: Vec<&OsStr> = path.iter().skip(1).collect();
         let mut last = self.last.borrow_mut();
@@ -79,7 +81,8 @@ impl Root {
         Ok(dir)
     }
 
-    /// The directory `path`, or the nearest one above it that exists; and its path.
+    /// Opens the directory `path`, or the nearest one above it that exists. Returns it with its
+    /// path.
     pub(crate) fn nearest<'p>(&self, path: &'p Path) -> Result<(Arc<Dir>, &'p Path), FsError> {
         for path in path.ancestors() {
             match self.dir(path) {
@@ -92,7 +95,7 @@ impl Root {
         })
     }
 
-    /// Opens the directory that `path` is in; gives it and the last name of `path`.
+    /// Opens the directory that `path` is in. Returns it with the last name of `path`.
     pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(Arc<Dir>, &'p OsStr), FsError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(FsError::Missing {
@@ -147,7 +150,8 @@ impl Root {
         for component in target.components() {
             dir = match component {
                 Component::Normal(name) => self.step(&dir, name, path, links)?,
-                // The directory that we came from, not what the file system says: nothing leads above our root.
+                // The directory that this one was opened from, not the one that the file system
+                // names: no path leads out of the root.
                 Component::ParentDir => dir
                     .parent()
                     .map_or_else(|| Arc::clone(&self.top), Arc::clone),
@@ -206,8 +210,8 @@ impl Root {
         }
     }
 
-    /// Reads a whole regular file of at most `limit` bytes; `None` for nothing there. A link as its last name is followed like
-    /// one on the way.
+    /// Reads a whole regular file of at most `limit` bytes; `None` if there is nothing. A link as the
+    /// last name is followed like one on the way.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
         match self.find(path)? {
             Some((dir, name)) => dir.read(&name, limit),
@@ -215,8 +219,8 @@ impl Root {
         }
     }
 
-    /// The directory and name where `path` leads, a link as its last name followed like one on the way; `None` for a directory
-    /// that is missing. Whether the name is there has to be looked at.
+    /// Returns the directory and name to which `path` leads, a link as the last name followed like
+    /// one on the way; `None` if the directory is missing. The name need not exist.
     pub(crate) fn find(&self, path: &Path) -> Result<Option<(Arc<Dir>, OsString)>, FsError> {
         let (mut dir, mut name) = match self.parent(path) {
             Ok((dir, name)) => (dir, name.to_owned()),
@@ -248,7 +252,7 @@ impl Root {
     }
 }
 
-/// `path` with `.` and `..` resolved by name, never above the root.
+/// Resolves `.` and `..` in `path` by name, not above the root.
 fn normalized(path: &Path) -> PathBuf {
     path.components()
         .fold(PathBuf::from("/"), |mut path, component| {

@@ -156,7 +156,8 @@ impl<'a> Application<'a> {
         }
         if self.barrier.give(&dir, wanted)? {
             let Ownership { uid, gid, mode } = wanted;
-            tracing::debug!(path = %escaped(dest), uid, gid, mode = format_args!("{mode:04o}"), "set owner and mode");
+            let mode = format_args!("{mode:04o}");
+            tracing::debug!(path = %escaped(dest), uid, gid, mode, "set owner and mode");
         }
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! Installs files: creates each under a temporary name, has its content written, and gives it its
-//! attributes and its name.
+//! The installation of files under a temporary name, which becomes the final one.
 //!
 //! Contents of some length are copied by a [`Pool`]; names stay with this thread, which acts as
 //! the owner of a directory for them.

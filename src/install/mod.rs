@@ -1,8 +1,8 @@
-//! Puts a plan on disk: every file whole or not at all, at no time more readable than it will be,
-//! and nothing outside the destinations.
+//! The installation of a plan on disk: every file whole or not at all.
 //!
-//! The [plan](crate::plan) decides what is installed. A source that has changed since it was
-//! planned is refused.
+//! No file is more readable at any time than it will be, and nothing is changed outside the
+//! destinations. The [plan](crate::plan) decides what is installed; a source that has changed
+//! since it was planned is refused.
 
 mod apply;
 mod files;

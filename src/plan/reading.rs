@@ -16,6 +16,7 @@ use crate::digest::FileDigest;
 use crate::digest::pool::HashPool;
 use crate::error::Error;
 use crate::escape::escaped;
+use crate::fs::progress::Progress;
 use crate::fs::source::{self, SourceError};
 use crate::plan::sources::{PathKey, SourceEntry, SourceTable};
 
@@ -69,6 +70,7 @@ pub(super) fn read(
         cache: ContentCache::default(),
         steps: Vec::new(),
         pool: HashPool::new(),
+        progress: Progress::new("reading", "sources", None),
     };
     for entry in &declaration.entries {
         match &entry.kind {
@@ -125,6 +127,7 @@ struct Reading<'a> {
     /// In the order in which sources were opened.
     steps: Vec<ReadStep<'a>>,
     pool: HashPool,
+    progress: Progress,
 }
 
 /// A problem, or a source whose content is known when all sources have been opened.
@@ -215,6 +218,7 @@ impl<'a> Reading<'a> {
 
     /// Opens a source and hashes it now, or later if it is large.
     fn hash(&mut self, pending: Pending<'a>) {
+        self.progress.step();
         let content = match source::open(&pending.path) {
             Ok((file, size)) if size <= CACHED_BYTES && self.cache.total < CACHED_TOTAL => self
                 .cache

@@ -10,6 +10,7 @@ use crate::digest::pool::HashPool;
 use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::metadata::{FileKind, Metadata};
+use crate::fs::progress::Progress;
 use crate::fs::root::Root;
 use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, PlannedFile, Protection};
 
@@ -92,7 +93,9 @@ pub(crate) fn observe(root: &Root, plan: &Plan, scope: Scope<'_>) -> Observed {
         pending: Vec::new(),
     };
     let mut entries = Vec::with_capacity(plan.entries.len());
+    let mut progress = Progress::new("verifying", "entries", Some(plan.entries.len()));
     for (index, entry) in plan.entries.iter().enumerate() {
+        progress.step();
         entries.push(scope.includes(entry).then(|| observer.entry(index, entry)));
     }
     observer.finish(Observed { entries })

@@ -14,7 +14,7 @@ const LAYERS: [(&str, &str); 25] = [
     ("sys", ""),
     ("json", "escape"),
     ("digest", ""),
-    ("fs", "escape sys"),
+    ("fs", "digest escape sys"),
     ("drift", "digest escape fs ids"),
     ("error", "digest drift escape exit_code fs json sys"),
     ("declaration", "digest error escape json sys"),

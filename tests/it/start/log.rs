@@ -31,8 +31,8 @@ sandbox_test!(a_refusal_is_written_to_the_termination_log, |sandbox| {
     let _ = sandbox.start().refused(81, "seal");
     assert_eq!(
         sandbox.read(TERMINATION_LOG),
-        "the seal /var/lib/sealinit/seal is invalid: it was cut short or changed: its checksum is not the recorded \
-         one; recreate the container\n"
+        "the seal /var/lib/sealinit/seal is invalid: it was cut short or changed: its checksum does not match; \
+         recreate the container\n"
     );
 });
 
@@ -102,5 +102,76 @@ sandbox_test!(
             .bind_host("/dev/full", "/dev/full")
             .args(["--no-such-option"]);
         let _ = usage.prelude("exec 2>/dev/full").start().code(2);
+    }
+);
+
+/// A manifest with `count` small files and a recursive directory.
+fn many_files(sandbox: &crate::harness::Sandbox, count: usize) {
+    let files: Vec<_> = (0..count)
+        .map(|index| json!({"content": "text\n", "dest": format!("/etc/app/f{index:02}")}))
+        .collect();
+    sandbox.manifest(&json!({
+        "version": 1,
+        "service": {"user": "app", "command": ["true"]},
+        "files": files,
+        "directories": [{"path": "/srv/data", "owner": "app", "recursive": true}],
+        "absent": ["/etc/app/old"],
+    }));
+    sandbox
+        .file("/etc/app/f00", "the image's")
+        .file("/etc/app/old", "")
+        .file("/srv/data/file", "");
+}
+
+sandbox_test!(work_that_takes_long_says_how_far_it_is, strace, |sandbox| {
+    many_files(&sandbox, 30);
+    let lines = |log: &str| {
+        let lines = log.lines().map(str::to_owned);
+        let lines = lines.filter(|line| line.starts_with("sealinit: info: installing "));
+        lines.collect::<Vec<_>>()
+    };
+    let slowly = sandbox
+        .launch()
+        .inject("renameat", "delay_enter=100000:when=3+");
+    let start = slowly.start().success();
+    let logged = lines(&start.stderr);
+    let [line] = logged.as_slice() else {
+        panic!("one line after a second, and ten seconds between two: {start:?}");
+    };
+    assert!(line.ends_with(" of 32 entries"), "{line}");
+    let later = sandbox.start().success();
+    assert_eq!(lines(&later.stderr).len(), 0);
+});
+
+sandbox_test!(a_sync_that_takes_long_is_logged, strace, |sandbox| {
+    many_files(&sandbox, 30);
+    let slowly = sandbox
+        .launch()
+        .inject("syncfs", "delay_enter=1500000:when=2+");
+    let start = slowly.start().success();
+    assert!(
+        start
+            .stderr
+            .contains("sealinit: info: syncing 32 entries\n"),
+        "{start:?}"
+    );
+});
+
+sandbox_test!(
+    the_debug_level_reports_each_step_of_an_installation,
+    |sandbox| {
+        many_files(&sandbox, 2);
+        let verbose = sandbox.launch().args(["--log-level", "debug"]);
+        let start = verbose.start().success();
+        for step in [
+            "replace path=/etc/app/f00",
+            "create path=/etc/app/f01",
+            "remove path=/etc/app/old",
+            "set owner path=/srv/data/file uid=1000 gid=1000",
+        ] {
+            let line = format!("sealinit: debug: {step}\n");
+            assert!(start.stderr.contains(&line), "{step}: {start:?}");
+        }
+        assert!(!start.stderr.contains("text"), "{start:?}");
     }
 );
