@@ -122,7 +122,7 @@ sandbox_test!(
     verify_refuses_a_seal_that_a_start_would_refuse,
     |original| {
         let tampers: [(&str, Tamper); 5] = [
-            ("its checksum is not the recorded one", |sandbox| {
+            ("its checksum does not match", |sandbox| {
                 let seal = sandbox.read(SEAL).replace("echo", "eche");
                 sandbox.file(SEAL, seal);
             }),

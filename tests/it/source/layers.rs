@@ -38,7 +38,7 @@ const LAYERS: [(&str, &str); 25] = [
     ),
     (
         "preflight",
-        "accounts digest drift error escape fs plan service state sys",
+        "accounts declaration digest drift error escape fs plan service state sys",
     ),
     (
         "start",
