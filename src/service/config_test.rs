@@ -1,7 +1,7 @@
-//! The service's own test of its configuration, which is on disk as it will be and not sealed yet.
+//! Runs the service's own tests of its configuration, which is installed and not sealed yet.
 //!
-//! Between this process and the test stands a process with the service's uid: it needs no
-//! `CAP_KILL` to end the test, and adopts what the test leaves behind.
+//! A process with the service's uid supervises each test: it needs no `CAP_KILL` to end the test,
+//! and adopts the processes that the test leaves behind.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -38,10 +38,10 @@ use crate::sys::signal::Signal;
 const SHOWN_BYTES: usize = 4096;
 const SHOWN_LINES: usize = 40;
 
-/// Not the pid of any test: what socket activation passes is for the service.
+/// A pid that no test has: descriptors of socket activation are passed to the service alone.
 const NO_PID: u32 = 0;
 
-/// The first byte of a result, as the process in between reports it.
+/// The first byte of the result that a test's supervisor writes.
 const ENDED: &str = "E";
 const TIMED_OUT: &str = "T";
 const NOT_RUN: &str = "N";
@@ -88,7 +88,7 @@ pub(crate) fn run(
     }
 }
 
-/// One test, and what it is run with.
+/// One test and the parameters of its run.
 struct TestRun<'a> {
     test: &'a ConfigTest,
     /// The service with the test's command.
@@ -102,13 +102,13 @@ impl TestRun<'_> {
     fn run(&self) -> Result<(), Error> {
         let (output, printed) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
         let (result, reported) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-        // Inherited as ignored, it would have children reaped by the kernel.
+        // An inherited SIG_IGN would make the kernel reap the children (wait(2)).
         sys::default_signal(Signal::CHLD);
         let parent = getpid();
         let Some(supervisor) = sys::fork().map_err(failed("fork"))? else {
             drop((output, result));
             let mut reported = File::from(reported);
-            // Standard error becomes the test's output, which is no place for a log.
+            // Standard error becomes the test's output, into which no log lines belong.
             let supervise = || self.supervise(printed, parent);
             let _ = match with_default(NoSubscriber::new(), supervise) {
                 Ok(Some(code)) => writeln!(reported, "{ENDED}{code}"),
@@ -118,9 +118,9 @@ impl TestRun<'_> {
             std::process::exit(0);
         };
         drop((printed, reported));
-        // A stop ends this process here, and with it the supervisor.
-        let (output, result) = listen(output, result)?;
-        // It has ended, or is about to: it has reported everything.
+        // A termination signal returns here; the supervisor ends with this process.
+        let (output, result) = collect(output, result)?;
+        // The supervisor has written its result and is about to end.
         while waitpid(Pid::from_raw(supervisor), None) == Err(Errno::EINTR) {}
         self.judge(&result, output)
     }
@@ -150,27 +150,27 @@ impl TestRun<'_> {
         })
     }
 
-    /// Becomes the service's uid, has a child become the test, and ends it in time. `None` if it
-    /// had to be ended.
+    /// Drops to the service's credentials and runs the test as a child. Returns its exit code, or
+    /// `None` if it was ended at the limit.
     fn supervise(&self, printed: OwnedFd, parent: Pid) -> Result<Option<u8>, Error> {
-        let nothing = open(
+        let null = open(
             "/dev/null",
             OFlag::O_RDONLY | OFlag::O_CLOEXEC,
             Mode::empty(),
         );
-        let nothing = match nothing {
-            Ok(nothing) => nothing,
-            // A scratch image has none; an empty pipe gives as little.
+        let null = match null {
+            Ok(null) => null,
+            // An image from scratch may have no /dev/null; an empty pipe reads as end of file too.
             Err(_) => pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?.0,
         };
-        dup2_stdin(nothing).map_err(failed("dup2"))?;
+        dup2_stdin(null).map_err(failed("dup2"))?;
         dup2_stdout(&printed).map_err(failed("dup2"))?;
         dup2_stderr(&printed).map_err(failed("dup2"))?;
         drop(printed);
         let unprivileged = credentials::drop_to(&self.service, self.caller)?;
         let command = ServiceCommand::prepare(&self.service, self.inherited, &unprivileged)?;
-        // A stop does not wait for the test's end: this process ends the test when its parent is
-        // gone. After the drop, which would have undone it.
+        // This process ends the test when its parent is stopped. Set after the drop, since a change
+        // of uid clears it (prctl(2)).
         let _ = prctl::set_pdeathsig(Number::SIGTERM);
         if getppid() != parent {
             return Ok(None);
@@ -182,17 +182,17 @@ impl TestRun<'_> {
             &Clearance::Test(self.permit),
             unprivileged,
         )?;
-        Ok(child.within(self.test.limit))
+        Ok(child.wait_timeout(self.test.limit))
     }
 }
 
-/// Returns the end of what was printed, a line each, and the result: when that is there, no process
-/// is left that could print.
+/// Returns the last lines of the output, and the result. Once the result is complete, no process is
+/// left that could write output.
 ///
 /// # Errors
 ///
 /// [`Error::Stopped`] for a termination signal.
-fn listen(output: OwnedFd, result: OwnedFd) -> Result<(Vec<String>, String), Error> {
+fn collect(output: OwnedFd, result: OwnedFd) -> Result<(Vec<String>, String), Error> {
     let stop = SignalFd::with_flags(
         &[Number::SIGTERM, Number::SIGINT, Number::SIGQUIT]
             .into_iter()
@@ -216,10 +216,11 @@ fn listen(output: OwnedFd, result: OwnedFd) -> Result<(Vec<String>, String), Err
             ),
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
         ];
-        // Other signals wait until there is a service to pass them to; whatever else interrupts,
-        // the reads below do not block.
+        // Other signals stay pending for the service. The reads below do not block after an
+        // interruption.
         let _ = poll(&mut waiting, PollTimeout::NONE);
-        let [over, more, stopped] = waiting.map(|waiting| waiting.any().unwrap_or(false));
+        let [result_ready, output_ready, stopped] =
+            waiting.map(|waiting| waiting.any().unwrap_or(false));
         if stopped && let Ok(Some(received)) = stop.read_signal() {
             let number =
                 u8::try_from(received.ssi_signo).map_err(|_| failed("signalfd")(Errno::EINVAL))?;
@@ -227,12 +228,12 @@ fn listen(output: OwnedFd, result: OwnedFd) -> Result<(Vec<String>, String), Err
                 signal: Signal(number),
             });
         }
-        if more && !tail.ended {
+        if output_ready && !tail.ended {
             match output.read(&mut buffer) {
                 Ok(read @ 1..) => tail.push(&buffer[..read]),
                 _ => tail.ended = true,
             }
-        } else if over {
+        } else if result_ready {
             let _ = result.read_to_end(&mut reported);
             return Ok((
                 tail.lines(),
@@ -258,11 +259,11 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// Returns the lines, fit to be printed, after a note if something was left out.
+    /// Returns the lines, escaped, after a note if something was left out.
     fn lines(&self) -> Vec<String> {
         let all = self.bytes.len() == self.total;
         let mut lines: Vec<&[u8]> = self.bytes.split(|byte| *byte == b'\n').collect();
-        // The first of them has lost its beginning.
+        // The beginning of the first line is missing.
         lines.drain(..usize::from(!all && lines.len() > 1));
         lines.retain(|line| !line.is_empty());
         let surplus = lines.len().saturating_sub(SHOWN_LINES);

@@ -1,7 +1,7 @@
-//! Gives up root for good, and proves it.
+//! Gives up root for good, and verifies that nothing of it is left.
 //!
-//! A call that fails ends the start: a service that still holds some of root is worse than none.
-//! The order of the steps in [`drop_to`] matters; comments say why each stands where it stands.
+//! A call that fails ends the start: the service must not run with privileges of root. The order of
+//! the steps in [`drop_to`] matters; comments there give the reasons.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -23,8 +23,8 @@ use crate::plan::Service;
 use crate::sys::capability::{Capability, CapabilitySet};
 use crate::sys::{self, Capabilities};
 
-/// Milliseconds that a thread may take to be gone, on a machine that has other things to do.
-const LAST_MOMENTS: usize = 1000;
+/// Milliseconds to wait for the kernel to remove joined threads, on a busy machine.
+const THREAD_EXIT_MILLIS: usize = 1000;
 
 /// The ids that are given up.
 const ROOT_UID: Uid = Uid::from_raw(0);
@@ -34,28 +34,26 @@ const ROOT_GID: Gid = Gid::from_raw(0);
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
-/// Becomes the service's uid, gid and groups with the service's capabilities. (An `init` without a
-/// user has nothing to become; its command keeps what the engine gave.)
+/// Changes to the service's uid, gid, groups and capabilities. Changes nothing for an `init`
+/// without a user, whose command keeps the credentials that the engine set.
 ///
 /// # Errors
 ///
-/// [`Error::Drop`] for a step that failed, or [`Error::NotDropped`] if anything is not as it must
-/// be afterwards.
+/// [`Error::Drop`] if a step fails, or [`Error::NotDropped`] if the kernel reports other
+/// credentials afterwards.
 pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged, Error> {
     if service.credentials_unchanged {
         return Ok(Unprivileged(()));
     }
-    // Some of the calls below change one thread.
+    // Some of the calls below change only the calling thread (capabilities(7)).
     assert_single_thread()?;
-    // First, while this process still is what the engine started: afterwards these belong to a
-    // stranger.
+    // First, because fchown(2) needs CAP_CHOWN.
     give_stdio(service, caller);
     // The bounding set needs CAP_SETPCAP, which goes with the uid.
     let dropped = drop_bounding(service)?;
     let kept = service.capabilities;
     match sys::clear_ambient() {
-        // A kernel (or gVisor) without an ambient set: there is nothing to clear, and nothing could
-        // be kept.
+        // A kernel (or gVisor) without an ambient set has nothing to clear, and could keep nothing.
         Err(Errno::EINVAL) if kept == CapabilitySet::EMPTY => {}
         cleared => cleared.map_err(failed("clearing the ambient set"))?,
     }
@@ -65,9 +63,9 @@ pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged
     if caller.is_root() {
         set_ids(service, caller)?;
     }
-    // Effective, permitted and inheritable in one call, and exactly what the manifest says: uid 0
-    // would keep all of them, and the inheritable set of a container engine has been too large
-    // before (CVE-2022-24769).
+    // Effective, permitted and inheritable in one call, set to what the manifest says: uid 0 would
+    // keep all of them, and container engines have set too large an inheritable set before
+    // (CVE-2022-24769).
     sys::set_capabilities(kept).map_err(failed("capset"))?;
     for capability in kept.iter() {
         sys::raise_ambient(capability).map_err(failed("raising the ambient set"))?;
@@ -76,8 +74,7 @@ pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged
         prctl::set_keepcaps(false).map_err(failed("keeping capabilities (PR_SET_KEEPCAPS)"))?;
         tracing::debug!("kept {kept}");
     }
-    // Last: it forbids nothing of the above, but whatever a later version adds above may need what
-    // it forbids.
+    // Last, so that no step above can need what it forbids.
     if service.no_new_privileges {
         prctl::set_no_new_privs().map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
         tracing::debug!("set no_new_privs");
@@ -85,16 +82,16 @@ pub(crate) fn drop_to(service: &Service, caller: &Caller) -> Result<Unprivileged
     prove_ids(service, caller)?;
     prove_capabilities(service, dropped)?;
     prove_no_return(service)?;
-    tracing::debug!("proved that nothing of root is left");
+    tracing::debug!("verified that nothing of root is left");
     Ok(Unprivileged(()))
 }
 
-/// Gives up the capabilities that a service keeps, once it runs: its init needs only the uid.
+/// Gives up the capabilities that only the service keeps, once it runs: its init needs none.
 ///
 /// # Errors
 ///
 /// [`Error::DropRest`] if some of them are left.
-pub(crate) fn drop_the_rest(service: &Service, _: Unprivileged) -> Result<(), Error> {
+pub(crate) fn drop_remaining(service: &Service, _: Unprivileged) -> Result<(), Error> {
     if service.credentials_unchanged || service.capabilities == CapabilitySet::EMPTY {
         return Ok(());
     }
@@ -129,13 +126,12 @@ fn not_dropped(what: impl Into<String>) -> Error {
 }
 
 fn assert_single_thread() -> Result<(), Error> {
-    // A directory's links are its own two and one for each directory in it, which here is a
-    // thread. Without /proc there is nothing to count; no thread outlives the function that starts
-    // it.
+    // A directory has two links and one more for each directory in it, here a thread. Without /proc
+    // the number is taken for 1: no thread outlives the function that starts it.
     let threads =
         || std::fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2));
-    // A join returns a moment before the kernel stops counting the thread.
-    for _ in 0..LAST_MOMENTS {
+    // A join may return before the kernel has removed the thread.
+    for _ in 0..THREAD_EXIT_MILLIS {
         if threads() <= 1 {
             return Ok(());
         }
@@ -147,21 +143,21 @@ fn assert_single_thread() -> Result<(), Error> {
     }
 }
 
-/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for
-/// its user: otherwise the service cannot open /dev/stdout (moby/moby#31243). A service that cannot
-/// is better than none, so nothing here is fatal.
+/// Gives the pipes and terminals behind descriptors 0, 1 and 2 to the service, as runc does for its
+/// user: otherwise the service cannot open /dev/stdout (moby/moby#31243). Errors are ignored: the
+/// service can still read and write the open descriptors.
 fn give_stdio(service: &Service, caller: &Caller) {
     if !caller.is_root() || service.uid == caller.uid {
         return;
     }
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for descriptor in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        // One that is closed has no owner.
+        // A closed descriptor.
         let Ok(found) = fstat(descriptor) else {
             continue;
         };
-        // A regular file is the operator's, redirected to; a device that is not a terminal is
-        // everybody's.
+        // A regular file is a redirection of the operator's, and other devices are shared: neither
+        // changes its owner.
         let is_stream = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFIFO => true,
             SFlag::S_IFCHR => isatty(descriptor).unwrap_or(false),
@@ -178,8 +174,8 @@ fn give_stdio(service: &Service, caller: &Caller) {
 fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
     let sets = sys::capabilities().map_err(failed("capget"))?;
     if sets.effective.contains(Capability::SETPCAP) {
-        // Asked first: an engine leaves a third of them, and each drop makes new credentials,
-        // needed or not.
+        // The set is read first: engines leave about a third of the capabilities, and each drop
+        // copies the credentials, whether it is needed or not.
         let surplus = sys::bounding()
             .map_err(failed("reading the bounding set"))?
             .without(service.capabilities);
@@ -195,15 +191,15 @@ fn drop_bounding(service: &Service) -> Result<CapabilitySet, Error> {
                 "the bounding set cannot be emptied without CAP_SETPCAP, and no_new_privileges is false",
             ));
         }
-        // Nothing can be gained from the bounding set when an exec gives no new privileges.
+        // The bounding set has no effect where an exec gives no new privileges.
         tracing::debug!(
-            "the bounding set stays: CAP_SETPCAP is missing; no_new_privileges makes it useless"
+            "kept the bounding set: CAP_SETPCAP is missing; no_new_privileges makes it ineffective"
         );
     }
     Ok(CapabilitySet::EMPTY)
 }
 
-/// Sets groups before gid before uid: each needs what the next gives up.
+/// Sets groups, gid and uid in this order: each call needs privileges that the next gives up.
 fn set_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
     if !caller.has_groups(&service.groups) {
@@ -218,7 +214,7 @@ fn set_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks the kernel for every id that was set.
+/// Reads every id back and compares it with the one that was set.
 fn prove_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
     let uids = getresuid().map_err(failed("getresuid"))?;
@@ -229,7 +225,7 @@ fn prove_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     if [gids.real, gids.effective, gids.saved] != [gid; 3] {
         return Err(not_dropped(format!("the gids are {gids:?}, not {gid}")));
     }
-    // An id that cannot exist is not set: the call only returns the present one.
+    // An invalid id is not set: the call returns the present one (setfsuid(2)).
     let (fs_uid, fs_gid) = (
         setfsuid(Uid::from_raw(u32::MAX)),
         setfsgid(Gid::from_raw(u32::MAX)),
@@ -254,8 +250,8 @@ fn prove_ids(service: &Service, caller: &Caller) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks the kernel for every capability set and for `no_new_privs`. `dropped` was removed from the
-/// bounding set, to which nothing can be added.
+/// Reads every capability set and `no_new_privs` back. `dropped` was removed from the bounding set,
+/// to which nothing can be added.
 fn prove_capabilities(service: &Service, dropped: CapabilitySet) -> Result<(), Error> {
     let kept = service.capabilities;
     let expected = Capabilities {
@@ -291,7 +287,7 @@ fn prove_capabilities(service: &Service, dropped: CapabilitySet) -> Result<(), E
     Ok(())
 }
 
-/// Tries to get root's ids back, which only a service that keeps the capability may.
+/// Tries to set root's ids again, which only a service that keeps the capability may do.
 fn prove_no_return(service: &Service) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(service.uid), Gid::from_raw(service.gid));
     let may_change_uid = service.capabilities.contains(Capability::SETUID);

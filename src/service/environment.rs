@@ -6,20 +6,20 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::plan::{Login, Service};
 
-/// The variables that configure sealinit, which the service does not get.
+/// The prefix of the variables that configure sealinit, which the service does not get.
 const OWN_PREFIX: &[u8] = b"SEALINIT_";
 
 /// Environment variables by name.
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
-/// Returns the inherited environment without sealinit's own variables, changed to who the service
-/// is, and then by what the manifest says.
+/// Returns the service's environment: the inherited one without sealinit's own variables, with
+/// HOME, USER and LOGNAME of the service's user, and then with the manifest's `env`.
 pub(crate) fn environment(service: &Service) -> Environment {
     let mut environment: Environment = std::env::vars_os()
         .filter(|(name, _)| !name.as_bytes().starts_with(OWN_PREFIX))
         .collect();
     if let Some(login) = &service.login {
-        log_in(&mut environment, login);
+        set_login(&mut environment, login);
     }
     environment.extend(
         service
@@ -30,9 +30,8 @@ pub(crate) fn environment(service: &Service) -> Environment {
     environment
 }
 
-/// Sets HOME, USER and LOGNAME: the engine sets HOME for the user that it starts, which is not the
-/// service.
-fn log_in(environment: &mut Environment, login: &Login) {
+/// Sets HOME, USER and LOGNAME: the engine sets HOME for the user that sealinit was started as.
+fn set_login(environment: &mut Environment, login: &Login) {
     let Login {
         name,
         home,
@@ -54,8 +53,8 @@ fn log_in(environment: &mut Environment, login: &Login) {
     }
 }
 
-/// Takes over the descriptors that socket activation (`sd_listen_fds(3)`) passes to process `pid`,
-/// the one that the engine started: they are meant for the service. Returns their number.
+/// Readdresses the descriptors that socket activation (`sd_listen_fds(3)`) passed to process `pid`,
+/// which the engine started, to this process. Returns their number.
 pub(crate) fn take_activation(environment: &mut Environment, pid: u32) -> u32 {
     let number = |name: &str| {
         environment

@@ -1,5 +1,4 @@
-//! Executes the service: working directory, program, descriptors, umask, signals, and the exec
-//! itself.
+//! Executes the service: working directory, program, descriptors, umask, signals and exec.
 
 use std::convert::Infallible;
 use std::ffi::{CString, NulError};
@@ -22,11 +21,11 @@ use crate::sys::signal::Signal;
 /// The first descriptor that socket activation passes (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: u32 = 3;
 
-/// What sealinit was started with, and the service is to have.
+/// Process attributes that sealinit was started with, for the service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inherited {
     pub(crate) umask: Mode,
-    /// The pid that was started. A supervised service has another.
+    /// The pid that the engine started. A supervised service has another.
     pub(crate) pid: u32,
 }
 
@@ -51,8 +50,8 @@ pub(crate) struct ChildSetup<'a> {
 }
 
 impl ServiceCommand {
-    /// Enters the working directory, finds the program, and marks what is not the service's to be
-    /// closed: everything that can fail before the exec, done as the service.
+    /// Enters the working directory, finds the program, and marks all other descriptors
+    /// close-on-exec: the steps that can fail before the exec, with the service's credentials.
     ///
     /// # Errors
     ///
@@ -99,14 +98,14 @@ impl ServiceCommand {
     ///
     /// # Errors
     ///
-    /// [`Error::ServiceNotExecutable`] for what only the kernel knows: the program is of another
-    /// architecture, or the uid has too many processes.
+    /// [`Error::ServiceNotExecutable`] if the kernel refuses, for example a program of another
+    /// architecture.
     pub(crate) fn exec(&self, _: &Clearance, _: &Unprivileged) -> Result<Infallible, Error> {
         let path = self.last_steps()?;
         sys::unblock_signals().map_err(|errno| self.not_executable(errno))?;
         nix::unistd::execve(&path, &self.arguments, &self.environment).map_err(|errno| {
-            // SIGPIPE is not ignored any more, and must not end this process when it reports the
-            // error to a closed log.
+            // SIGPIPE has its default action by now, and must not end this process when it logs the
+            // error to a closed pipe.
             let _ = sys::block_signals();
             self.not_executable(errno)
         })
@@ -116,7 +115,7 @@ impl ServiceCommand {
     ///
     /// # Errors
     ///
-    /// As [`Self::exec`], also if there is no room for a process.
+    /// [`Error::ServiceNotExecutable`] as for [`Self::exec`], also if no process can be created.
     pub(crate) fn spawn(
         &self,
         setup: &ChildSetup<'_>,
@@ -134,7 +133,7 @@ impl ServiceCommand {
         sys::spawn(&program).map_err(|errno| self.not_executable(errno))
     }
 
-    /// Sets what an exec does not reset: the umask, and which signals are ignored. Returns the
+    /// Sets the attributes that an exec keeps: the umask, and the ignored signals. Returns the
     /// program's path.
     fn last_steps(&self) -> Result<CString, Error> {
         umask(self.umask);
@@ -160,7 +159,7 @@ fn enter_working_dir(service: &Service) -> Result<(), Error> {
     if let Some(path) = &service.working_dir {
         std::env::set_current_dir(path).map_err(failed(path))?;
     }
-    // A directory outside the container's root is the door to the host (CVE-2024-21626).
+    // A working directory outside the container's root gives access to the host (CVE-2024-21626).
     match std::env::current_dir() {
         Ok(here) if here.is_absolute() => Ok(()),
         Ok(here) => Err(failed(&here)(io::Error::other(
@@ -170,7 +169,7 @@ fn enter_working_dir(service: &Service) -> Result<(), Error> {
     }
 }
 
-/// Has every descriptor closed by the exec except 0, 1 and 2 and the `passed` ones that follow.
+/// Marks every descriptor close-on-exec except 0, 1, 2 and the `passed` ones that follow.
 fn close_descriptors(passed: u32) {
     if sys::close_on_exec_from(LISTEN_FDS_START).is_err() {
         // close_range(2) is from Linux 5.9 (as used here 5.11), and old seccomp profiles refuse it.

@@ -1,5 +1,4 @@
-//! The interpreter that a program needs: the dynamic linker of an ELF file, or what stands after
-//! `#!` in a script. Another image may not have it.
+//! Finds a program's interpreter: the dynamic linker of an ELF file, or the `#!` line of a script.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,27 +11,27 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, ReadCache, ReadRef};
 
-/// The kernel looks no further into a file to find out what it is (`BINPRM_BUF_SIZE`).
+/// Bytes that the kernel reads of a file to find its format (`BINPRM_BUF_SIZE`).
 const HEAD: u64 = 256;
 
-/// The kernel refuses longer names (`PATH_MAX` of limits.h).
+/// The longest interpreter name in bytes, with its NUL (`PATH_MAX` of limits.h).
 const LONGEST_NAME: usize = 4096;
 
 /// The first bytes of an ELF file.
 const MAGIC: &[u8] = b"\x7fELF";
 
-/// What the kernel executes together with a program.
+/// The interpreter that the kernel executes for a program.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Interpreter {
-    /// Nothing, as far as the file says.
+    /// The file names none.
     None,
     Path(PathBuf),
     /// The file is neither an ELF file nor a script.
     NotExecutable,
 }
 
-/// Returns the interpreter of `program`. A file that is damaged or unreadable has none: the exec
-/// will report what is wrong with it.
+/// Returns the interpreter of `program`. A damaged or unreadable file has none: the exec reports
+/// the error.
 pub(crate) fn interpreter(program: &File) -> Interpreter {
     let mut head = Vec::new();
     if program.take(HEAD).read_to_end(&mut head).is_err() {
@@ -56,15 +55,15 @@ fn script_interpreter(line: &[u8]) -> Option<PathBuf> {
 
 fn elf_interpreter<'a>(file: impl ReadRef<'a>) -> Option<PathBuf> {
     let name = match FileKind::parse(file).ok()? {
-        FileKind::Elf32 => named_in::<FileHeader32<Endianness>>(file),
-        FileKind::Elf64 => named_in::<FileHeader64<Endianness>>(file),
+        FileKind::Elf32 => interpreter_name::<FileHeader32<Endianness>>(file),
+        FileKind::Elf64 => interpreter_name::<FileHeader64<Endianness>>(file),
         _ => None,
     }?;
     let path = PathBuf::from(OsString::from_vec(name.to_owned()));
     (name.len() < LONGEST_NAME && path.is_absolute()).then_some(path)
 }
 
-fn named_in<'a, H: FileHeader>(file: impl ReadRef<'a>) -> Option<&'a [u8]> {
+fn interpreter_name<'a, H: FileHeader>(file: impl ReadRef<'a>) -> Option<&'a [u8]> {
     let header = H::parse(file).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, file).ok()?;
@@ -72,12 +71,12 @@ fn named_in<'a, H: FileHeader>(file: impl ReadRef<'a>) -> Option<&'a [u8]> {
     segments.iter().find_map(named)?.ok()
 }
 
-/// A file of which no read is larger than [`Self::LARGEST`]: its own size fields are not trusted.
+/// Limits every read to [`Self::LARGEST`] bytes, since the file's size fields are not trusted.
 #[derive(Debug, Clone, Copy)]
 struct Bounded<R>(R);
 
 impl<R> Bounded<R> {
-    /// The kernel refuses more program headers than these bytes hold.
+    /// Bytes that hold as many program headers as the kernel accepts.
     const LARGEST: u64 = 65_536;
 }
 
@@ -105,7 +104,7 @@ mod tests {
 
     const PT_INTERP: u64 = 3;
 
-    /// Bytes in memory that fail the test if too many are asked for.
+    /// Bytes in memory that fail the test if a read asks for too many.
     #[derive(Clone, Copy)]
     struct Watched<'a>(&'a [u8]);
 
@@ -198,8 +197,7 @@ mod tests {
         }
     }
 
-    /// Neither a panic nor a read without bounds, whatever byte is another and wherever the file
-    /// ends.
+    /// Cuts the file at every length and changes every byte: no panic and no read without bounds.
     #[test]
     fn a_damaged_file_has_no_interpreter_or_an_absolute_path() {
         for (wide, big) in [(true, false), (true, true), (false, false), (false, true)] {

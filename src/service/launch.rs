@@ -1,4 +1,4 @@
-//! The start of the service, from the drop of privileges to the exec or the supervision.
+//! Starts the service: drops privileges, then executes it or starts it as a supervised child.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::service::supervise::{SupervisedChild, Supervisor, take_terminal_back}
 use crate::state::sealed::Clearance;
 use crate::sys;
 
-/// A service that runs as a child, and how it is supervised.
+/// A service that runs as a child, and its supervision settings.
 #[derive(Debug)]
 pub(crate) struct Launched {
     child: SupervisedChild,
@@ -20,19 +20,20 @@ pub(crate) struct Launched {
 }
 
 impl Launched {
-    /// Supervises the service until all is over. Returns its exit code. The caller has dropped
-    /// everything that it owned: the sleep may be long.
+    /// Supervises the service until it and its descendants have ended. Returns the exit code. The
+    /// caller drops everything that it owns first, since this process may sleep for months.
     pub(crate) fn supervise(self) -> u8 {
         self.child.supervise(&self.config)
     }
 }
 
-/// Becomes the service, or starts it as a child. `announce` is called when nothing is left to do
-/// but the exec.
+/// Becomes the service, or starts it as a child. Calls `announce` immediately before that.
 ///
 /// # Errors
 ///
-/// The reason why the service was not started.
+/// [`Error::Drop`] or [`Error::NotDropped`] if privileges are left, the errors of
+/// [`ServiceCommand::prepare`] and [`ServiceCommand::exec`], or [`Error::Stopped`] for a
+/// termination signal.
 pub(crate) fn launch(
     service: &Service,
     caller: &Caller,
@@ -61,12 +62,12 @@ pub(crate) fn launch(
     }
 }
 
-/// Starts the service as a child. This process, its init, has the service's uid already, so that
-/// it needs no `CAP_KILL` to signal it; the capabilities that the service keeps, the init gives up.
+/// Starts the service as a child. This process has the service's uid already, so that it needs no
+/// `CAP_KILL` to signal the child, and gives up the capabilities that only the service keeps.
 ///
 /// # Errors
 ///
-/// [`Error::ServiceNotExecutable`], or [`Error::DropRest`] after the service was ended again.
+/// [`Error::ServiceNotExecutable`], or [`Error::DropRest`] after the service was ended.
 pub(crate) fn spawn(
     service: &Service,
     command: &ServiceCommand,
@@ -83,7 +84,7 @@ pub(crate) fn spawn(
         .spawn(&setup, clearance, &unprivileged)
         .inspect_err(|_| take_terminal_back(supervisor.foreground))?;
     let child = SupervisedChild::new(pid, &supervisor);
-    match credentials::drop_the_rest(service, unprivileged) {
+    match credentials::drop_remaining(service, unprivileged) {
         Ok(()) => Ok(child),
         Err(error) => {
             child.end();
@@ -92,9 +93,13 @@ pub(crate) fn spawn(
     }
 }
 
-/// Ends the start for a signal to stop that has arrived meanwhile: the kernel would drop it at the
-/// exec, as PID 1 has no handler for it, and its sender would wait for a service that has not
-/// heard it. (Another process is ended by it when it is unblocked.)
+/// Ends the start if a termination signal is pending: PID 1 has no handler for it, so the kernel
+/// would discard it at the exec, and its sender would wait in vain. Other processes are ended by
+/// the signal when it is unblocked.
+///
+/// # Errors
+///
+/// [`Error::Stopped`].
 fn abort_on_pending_signal() -> Result<(), Error> {
     while let Ok(Some(received)) = sys::wait_signal(Some(Duration::ZERO)) {
         if received.sent && received.signal.is_termination() {

@@ -1,4 +1,4 @@
-//! The service's program: where it is, and whether it can be executed.
+//! Finds the service's program, and checks that it can be executed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,11 +18,10 @@ use crate::plan::Service;
 use crate::service::environment::{Environment, environment};
 use crate::service::interpreter::{Interpreter, interpreter};
 
-/// The directories in which programs are looked for if the environment has no PATH, as Docker sets
-/// it.
+/// The PATH that Docker sets, for an environment without one.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Explains why the kernel will not execute a program as `uid`, and what helps.
+/// Describes why the kernel does not execute a program as `uid`, with the remedy.
 pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
     let remedy = match errno {
         Errno::EACCES => format!(
@@ -33,7 +32,7 @@ pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
                 .into()
         }
         Errno::EAGAIN => format!(
-            "; uid {uid} has reached its limit of processes (RLIMIT_NPROC), which counts those of other containers too, or the container its own (--pids-limit)"
+            "; raise the limit of processes of uid {uid} (RLIMIT_NPROC, which counts those of other containers too) or of the container (--pids-limit)"
         ),
         Errno::E2BIG => "; shorten arguments and environment".into(),
         _ => String::new(),
@@ -41,9 +40,8 @@ pub(crate) fn why_not(errno: Errno, uid: u32) -> String {
     format!("{}{remedy}", errno.desc())
 }
 
-/// Returns the first path that `fits`, of those that the service's program may be in the order of
-/// execvp(3). `fits` returns `false` for a path with nothing there, or the reason why it does not
-/// fit.
+/// Returns the first candidate path of the service's program that `fits`, in the order of
+/// execvp(3). `fits` returns `false` if nothing is there, or the reason why the file does not fit.
 ///
 /// # Errors
 ///
@@ -60,7 +58,7 @@ pub(crate) fn search(
         match fits(&path) {
             Ok(true) => return Ok(path),
             Ok(false) => {}
-            // A later directory may have one that fits.
+            // A later directory may have a program that fits.
             Err(why) => unfit = unfit.or(Some(Error::ServiceNotExecutable { path, why })),
         }
     }
@@ -70,7 +68,7 @@ pub(crate) fn search(
     }))
 }
 
-/// Returns the paths that `program` may be, and the name of what is searched.
+/// Returns the candidate paths of `program`, and the search path for messages.
 fn candidates(program: &OsStr, environment: &Environment) -> (Vec<PathBuf>, OsString) {
     if program.as_bytes().contains(&b'/') {
         return (vec![program.into()], OsString::from("the image"));
@@ -79,7 +77,7 @@ fn candidates(program: &OsStr, environment: &Environment) -> (Vec<PathBuf>, OsSt
         .get(OsStr::new("PATH"))
         .cloned()
         .unwrap_or_else(|| DEFAULT_PATH.into());
-    // An empty element means the working directory, which is not a place to look for a service.
+    // An empty element means the working directory, in which no service is searched for.
     let directories = path
         .as_bytes()
         .split(|byte| *byte == b':')
@@ -92,18 +90,17 @@ fn candidates(program: &OsStr, environment: &Environment) -> (Vec<PathBuf>, OsSt
     )
 }
 
-/// Returns the program that execvp(3) would take, with this process's present rights to files.
+/// Returns the program that execvp(3) would execute with this process's present credentials.
 ///
 /// # Errors
 ///
 /// Those of [`search`].
 pub(crate) fn find(service: &Service, environment: &Environment) -> Result<PathBuf, Error> {
-    find_but(service, environment, |_| false)
+    find_or_planned(service, environment, |_| false)
 }
 
-/// As [`find`], for files of which some will be there only later: `planned` paths are taken as
-/// they are.
-fn find_but(
+/// As [`find`], but accepts every path that is `planned`, which will be installed later.
+fn find_or_planned(
     service: &Service,
     environment: &Environment,
     planned: impl Fn(&Path) -> bool,
@@ -133,7 +130,7 @@ fn find_but(
 
 fn may_execute(path: &Path) -> Result<(), Errno> {
     let checked = faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
-    // An old kernel or seccomp profile that does not know the call: the exec will report it.
+    // The kernel or seccomp profile does not know the call: the exec reports the error.
     checked.or_else(|errno| {
         if matches!(errno, Errno::EPERM | Errno::ENOSYS) {
             Ok(())
@@ -143,8 +140,8 @@ fn may_execute(path: &Path) -> Result<(), Errno> {
     })
 }
 
-/// Explains why the kernel will not execute a file that has the permission, as far as the file
-/// says. One that is unreadable says nothing.
+/// Describes why the kernel does not execute a file with execute permission, if the file is
+/// readable.
 fn missing_interpreter(path: &Path, planned: impl Fn(&Path) -> bool) -> Option<String> {
     let (program, _) = source::open(path).ok()?;
     unfit(&program, |interpreter| {
@@ -155,8 +152,8 @@ fn missing_interpreter(path: &Path, planned: impl Fn(&Path) -> bool) -> Option<S
     })
 }
 
-/// Explains why the kernel will not execute `program`; `is_missing` knows which interpreters do
-/// not exist.
+/// Describes why the kernel does not execute `program`. `is_missing` returns true for an
+/// interpreter that does not exist.
 pub(crate) fn unfit(program: &File, is_missing: impl Fn(&Path) -> bool) -> Option<String> {
     match interpreter(program) {
         Interpreter::NotExecutable => Some(why_not(Errno::ENOEXEC, 0)),
@@ -168,8 +165,8 @@ pub(crate) fn unfit(program: &File, is_missing: impl Fn(&Path) -> bool) -> Optio
     }
 }
 
-/// Returns what would keep the service from being started, as far as it shows before anything is
-/// installed. `planned` paths will be there by then.
+/// Returns the problems that would keep the service from starting, before anything is installed.
+/// `planned` paths will exist by then.
 pub(crate) fn obstacles(service: &Service, planned: impl Fn(&Path) -> bool) -> Vec<Error> {
     let _acting = Impersonation::identity(service.uid, service.gid, service.groups.iter().copied());
     let mut errors = Vec::new();
@@ -186,9 +183,9 @@ pub(crate) fn obstacles(service: &Service, planned: impl Fn(&Path) -> bool) -> V
             source,
         }));
     }
-    // Relative to a directory that this process is not in yet.
+    // This process is not in the directory yet that the path is relative to.
     let relative = |path: &Path| path.is_relative() && service.working_dir.is_some();
-    let found = find_but(service, &environment(service), |path| {
+    let found = find_or_planned(service, &environment(service), |path| {
         planned(path) || relative(path)
     });
     errors.extend(found.err());

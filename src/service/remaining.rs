@@ -1,4 +1,4 @@
-//! The end of the processes that a service leaves behind.
+//! Ends the processes that are left over when the service has ended.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,12 +8,11 @@ use nix::errno::Errno;
 use crate::sys::signal::Signal;
 use crate::sys::{self, Received};
 
-/// The time that killed processes may take to be reaped by an init that is not PID 1, and that
-/// they would outlive.
+/// Time to reap killed processes for an init that is not PID 1, which they could outlive.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 
-/// Ends what the service left behind: SIGTERM, time to finish, SIGKILL. A termination signal
-/// meanwhile cuts the time short.
+/// Ends left-over processes: SIGTERM, then after `grace` SIGKILL. A termination signal ends the
+/// grace early.
 pub(crate) fn terminate_remaining(grace: Duration) {
     if none_remain() {
         return;
@@ -22,19 +21,19 @@ pub(crate) fn terminate_remaining(grace: Duration) {
         // Processes of another uid, started by `docker exec`: this process may not signal them.
         return;
     }
-    signal_remaining(Signal::CONT); // a stopped process hears nothing else
-    let impatient = |received: Received| received.signal.is_termination();
-    if wait_for_remaining(grace, impatient) {
+    signal_remaining(Signal::CONT); // a stopped process handles no other signal
+    let is_termination = |received: Received| received.signal.is_termination();
+    if wait_for_remaining(grace, is_termination) {
         return;
     }
     signal_remaining(Signal::KILL);
-    // The kernel ends all others with PID 1; otherwise they must be gone before this process is.
+    // The kernel kills all other processes when PID 1 ends. Any other init has to wait for them.
     let deadline = Instant::now() + REAP_LIMIT;
     while std::process::id() != 1
         && Instant::now() < deadline
         && !wait_for_remaining(REAP_LIMIT / 50, |_| false)
     {
-        // What was forked in the meantime.
+        // Processes that were forked in the meantime.
         signal_remaining(Signal::KILL);
     }
 }

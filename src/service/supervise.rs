@@ -1,8 +1,6 @@
-//! Supervises the service as PID 1, or as any other process: passes signals on, reaps orphans,
-//! ends the whole tree, and ends as the service ended.
+//! Supervises the service: passes signals on, reaps orphans, and ends with its exit code.
 //!
-//! Nothing is logged once the service runs: a log reader that has stopped reading would stop the
-//! init.
+//! Nothing is logged once the service runs: a full pipe would block the init.
 
 use std::time::{Duration, Instant};
 
@@ -17,38 +15,37 @@ use crate::service::remaining::terminate_remaining;
 use crate::sys::signal::Signal;
 use crate::sys::{self, Change, Received};
 
-/// A process that is ready to have the service for a child.
+/// This process, prepared to supervise a child.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    /// True if the service is to have the terminal, as this process has it.
+    /// True if this process is in the foreground of the terminal, which the service then gets.
     pub(crate) foreground: bool,
-    /// The signals that arrived before there was a service, which gets them before its first
-    /// instruction.
+    /// Signals that arrived before the service, which gets them before its first instruction.
     pub(crate) early: Vec<Signal>,
 }
 
 impl Supervisor {
     pub(crate) fn new(config: &SupervisionConfig) -> Self {
         if std::process::id() != 1 {
-            // Orphans come to this process all the same. A kernel that does not know this gives
-            // them to PID 1.
+            // Orphans become children of this process. On a kernel without the call, PID 1 reaps
+            // them.
             let _ = prctl::set_child_subreaper(true);
         }
-        // No process of the service's uid may look into this one (ptrace(2), /proc/1/environ). And
-        // until the child executes its program it shares this process's memory: if it dumped core,
-        // older kernels would take both down (before Linux 5.16).
+        // Keeps processes of the service's uid from reading this one (ptrace(2), /proc/1/environ).
+        // Until the child executes its program it also shares this process's memory: before Linux
+        // 5.16, a core dump of the child would end both.
         let _ = prctl::set_dumpable(false);
         let foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
         Self {
             foreground,
-            early: early(config),
+            early: early_signals(config),
         }
     }
 }
 
-/// Returns the signals that wait for a service, as they will be passed on. One that stops a
-/// program is not among them: it is passed on when the program runs.
-fn early(config: &SupervisionConfig) -> Vec<Signal> {
+/// Returns the pending signals as they are passed on, except stop signals, which are passed on when
+/// the program runs.
+fn early_signals(config: &SupervisionConfig) -> Vec<Signal> {
     let pending = sys::pending_signals().into_iter();
     pending
         .filter_map(|signal| config.passed_on(signal))
@@ -56,16 +53,16 @@ fn early(config: &SupervisionConfig) -> Vec<Signal> {
         .collect()
 }
 
-/// Takes the terminal back if the service was given it: for the process that reads it next, and
-/// because a second Ctrl-C is for this process. Another terminal stays where it is.
+/// Takes the terminal back if it was `given` to the service: the process that reads it next needs
+/// it, and a second Ctrl-C must reach this process.
 pub(crate) fn take_terminal_back(given: bool) {
     if given {
-        // SIGTTOU, which this is about, is blocked.
+        // SIGTTOU, which the kernel sends for this call in the background, is blocked.
         let _ = tcsetpgrp(std::io::stdin(), getpgrp());
     }
 }
 
-/// The service's process, as its init sees it.
+/// The supervised child process.
 #[derive(Debug)]
 pub(crate) struct SupervisedChild {
     pid: i32,
@@ -74,7 +71,7 @@ pub(crate) struct SupervisedChild {
 }
 
 impl SupervisedChild {
-    /// The child of `supervisor` that is process `pid` now.
+    /// Returns the child of `supervisor` with `pid`.
     pub(crate) fn new(pid: i32, supervisor: &Supervisor) -> Self {
         // A working directory would keep its file system from being unmounted.
         let _ = std::env::set_current_dir("/");
@@ -84,12 +81,12 @@ impl SupervisedChild {
         }
     }
 
-    /// Supervises the child to its end. Returns the exit code to end with.
+    /// Supervises the child until it has ended. Returns the exit code to end with.
     ///
-    /// This process owns no descriptor any more.
+    /// Closes every descriptor from 3 on: the caller has dropped all that it owned.
     pub(crate) fn supervise(self, config: &SupervisionConfig) -> u8 {
         sys::close_from(3);
-        let Ended { code, stop } = Supervision::of(&self, config).until_the_end();
+        let Ended { code, stop } = Supervision::of(&self, config).wait();
         take_terminal_back(self.foreground);
         // The grace begins with the stop signal, as the engine's own limit does. A signal long
         // before the end had another purpose, such as a thread dump on SIGQUIT.
@@ -104,9 +101,9 @@ impl SupervisedChild {
         }
     }
 
-    /// Lets the child run for as long as `limit`, or until a termination signal, and then ends it
-    /// and all that it started. Returns its exit code, or `None` if it had to be ended.
-    pub(crate) fn within(self, limit: Duration) -> Option<u8> {
+    /// Waits until the child has ended, for at most `limit` or until a termination signal, and then
+    /// ends it and its descendants. Returns its exit code, or `None` if it was ended.
+    pub(crate) fn wait_timeout(self, limit: Duration) -> Option<u8> {
         let deadline = Instant::now() + limit;
         let config = SupervisionConfig::default();
         let mut supervision = Supervision::of(&self, &config);
@@ -128,9 +125,9 @@ impl SupervisedChild {
         code
     }
 
-    /// Ends the child and all that it started.
+    /// Ends the child and its descendants.
     pub(crate) fn end(self) {
-        // Its group is signalled also where /proc does not show the processes in it.
+        // /proc may not show the processes of its group.
         let _ = sys::send(-self.pid, Signal::KILL);
         take_terminal_back(self.foreground);
         terminate_remaining(Duration::ZERO);
@@ -141,7 +138,7 @@ impl SupervisedChild {
 struct Supervision<'a> {
     pid: i32,
     config: &'a SupervisionConfig,
-    /// True while the service is stopped, and cannot hear that it shall end.
+    /// True while the service is stopped, and does not handle termination signals.
     stopped: bool,
     /// The time of the latest stop signal that a process has sent.
     stop: Option<Instant>,
@@ -163,7 +160,7 @@ impl<'a> Supervision<'a> {
         }
     }
 
-    fn until_the_end(mut self) -> Ended {
+    fn wait(mut self) -> Ended {
         let code = self.exit_code();
         Ended {
             code,
@@ -173,15 +170,14 @@ impl<'a> Supervision<'a> {
 
     fn exit_code(&mut self) -> u8 {
         loop {
-            // Before the first wait too: a child that ended at once may have been reported before
-            // this process listened.
+            // Before the first wait too: a child that ended at once may have been reported already.
             if let Some(code) = self.reap() {
                 return code;
             }
             // An error is an interruption by a tracer: wait again.
             if let Ok(Some(received)) = sys::wait_signal(None) {
-                // The lowest signal comes first: that the service was stopped may be known only
-                // now.
+                // Lower signals are delivered before SIGCHLD: the service may have stopped before
+                // this one.
                 if let Some(code) = self.reap() {
                     return code;
                 }
@@ -190,9 +186,9 @@ impl<'a> Supervision<'a> {
         }
     }
 
-    /// Passes on what is meant for the service; that a child has changed is meant for its init.
+    /// Passes a signal on, except a SIGCHLD from the kernel, which is meant for this process.
     fn take(&mut self, received: Received) {
-        // One from a terminal is meant for what runs in it, not to stop the container.
+        // A signal from a terminal is meant for the programs in it, and does not begin the grace.
         if received.sent && received.signal.is_termination() {
             self.stop = Some(Instant::now());
         }
@@ -212,8 +208,8 @@ impl<'a> Supervision<'a> {
                 },
                 Ok(Some(_)) | Err(Errno::EINTR) => {}
                 Ok(None) => return None,
-                // There are no children, and the service's end was not reported: that cannot be,
-                // and must not hang the container.
+                // No child is left, and the service's end was not reported. This cannot happen, and
+                // must not hang the container.
                 Err(_) => return Some(exit_code::BUG),
             }
         }
@@ -227,8 +223,7 @@ impl<'a> Supervision<'a> {
             SignalTarget::Child => self.pid,
             SignalTarget::Group => -self.pid,
         };
-        // A service that has ended is reaped next; one that has become another uid cannot be
-        // signalled without CAP_KILL.
+        // Fails if the service has ended, or runs as another uid, which needs CAP_KILL.
         let _ = sys::send(target, signal);
         if self.stopped && received.is_termination() {
             let _ = sys::send(target, Signal::CONT);
