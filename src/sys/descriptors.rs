@@ -20,14 +20,14 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 }
 
 /// Closes every descriptor from `first` on. The caller has dropped every descriptor that it owned.
-/// A kernel without the call leaves inherited descriptors open, which is untidy and not a danger.
+/// A kernel without the call leaves inherited descriptors open, which is harmless.
 pub(crate) fn close_from(first: u32) {
     let _ = close_range(first, 0);
 }
 
 /// Sets the flags of a descriptor. One that is not open is not an error.
 fn set_flags(descriptor: c_int, flags: c_int) {
-    // SAFETY: F_SETFD changes a flag of the descriptor, if it is open; nothing is closed now.
+    // SAFETY: F_SETFD changes a flag of the descriptor, if it is open, and closes nothing.
     unsafe { libc::fcntl(descriptor, libc::F_SETFD, flags) };
 }
 
@@ -46,8 +46,8 @@ pub(crate) fn keep_on_exec(descriptor: c_int) {
 pub(crate) fn remove_acls(file: impl AsFd) -> Result<(), Errno> {
     for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
         match fremovexattr(&file, name).map_err(|error| Errno::from_raw(error.raw_os_error())) {
-            // There is no list; the file system has none; a regular file has no default list; a
-            // seccomp profile or another kernel knows no attributes, so there are none.
+            // The file or the file system has no lists; a regular file has no default list; the
+            // kernel or the seccomp profile does not know extended attributes.
             Ok(())
             | Err(
                 Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS,

@@ -32,7 +32,7 @@ impl Signal {
     const TTIN: Self = Self(21);
     const TTOU: Self = Self(22);
 
-    /// Returns true if it asks a program to end. (SIGHUP asks a service to read its configuration.)
+    /// Returns true if it asks a program to end. SIGHUP does not: services reload on it.
     pub(crate) fn is_termination(self) -> bool {
         [Self::INT, Self::QUIT, Self::TERM].contains(&self)
     }
