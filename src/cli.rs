@@ -1,4 +1,4 @@
-//! The command line: its commands, and errors in it.
+//! The command line: commands, and errors of usage.
 
 use std::ffi::OsString;
 
@@ -69,8 +69,8 @@ impl Command {
 /// Parses the command line; the first of `arguments` is the program's name.
 ///
 /// # Errors
-/// A request for help or the version, or wrong usage: safe to print, and naming the environment
-/// variable if an option's value comes from one.
+/// [`clap::Error`] for wrong usage, or for a request for help or the version. It is safe to print,
+/// and names the environment variable if the option's value comes from one.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
     let parsed = Cli::command()
         .try_get_matches_from(arguments)
@@ -84,7 +84,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
     }
 }
 
-/// Refuses `--pin ""`: an empty pin is none in the environment alone, and a mistake in a script.
+/// Refuses `--pin ""`, a mistake in a script. An empty `SEALINIT_PIN` means that there is no pin.
 fn refuse_empty_pin(matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some((_, options)) = matches.subcommand() else {
         return Ok(());
@@ -99,7 +99,7 @@ fn refuse_empty_pin(matches: &ArgMatches) -> Result<(), clap::Error> {
     Ok(())
 }
 
-/// Adds to an error what an operator needs, and escapes what is quoted from `arguments`.
+/// Adds the environment variable and the right form to an error, and escapes its quotations.
 fn explained(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let variable = variable_of(&error, arguments);
     if let Some(usage) = suggested_usage(&error, arguments) {
@@ -122,7 +122,7 @@ fn explained(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
-/// Renders help or an error of usage, without anything in it that a terminal would obey.
+/// Renders help or an error of usage, with control characters escaped.
 pub(crate) fn printable(error: &clap::Error) -> String {
     let mut text = String::new();
     for c in error.to_string().chars() {

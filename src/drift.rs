@@ -15,7 +15,7 @@ use crate::ids::{IdNames, id};
 pub(crate) enum Drift {
     /// A sealed entry is gone.
     Missing { path: PathBuf, expected: FileKind },
-    /// There is a name that may not be there.
+    /// A name exists that is declared absent, or that its `exact` directory may not have.
     Extra {
         path: PathBuf,
         found: FileKind,
@@ -59,11 +59,11 @@ pub(crate) enum Drift {
     },
     /// An entry could not be compared.
     Unreadable { path: PathBuf, why: String },
-    /// The start was given another command after `--`; both as they are printed.
+    /// The start has another command after `--`; both commands as they are printed.
     Command { expected: String, found: String },
 }
 
-/// The reason why a name may not be there.
+/// The reason why a name must not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exclusion {
     /// It is declared absent.
@@ -72,10 +72,10 @@ pub(crate) enum Exclusion {
     Exact,
 }
 
-/// How the content of a file differs.
+/// The difference of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContentChange {
-    /// A secret's: neither hash nor size is printed.
+    /// The content of a secret differs: neither hash nor size is printed.
     Secret,
     /// The size differs, so the content was not read.
     Size {
@@ -125,7 +125,7 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// A difference as logs and reports show it.
+/// A difference in the words of logs and reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RenderedDrift {
     /// Escaped; `--` for the command.
@@ -143,28 +143,28 @@ pub(crate) struct RenderedDrift {
 }
 
 impl RenderedDrift {
-    /// The expected value for people: an id with its name.
+    /// Returns the expected value; an id with its name.
     pub(crate) fn expected(&self) -> String {
         id(&self.expected, self.expected_name.as_deref())
     }
 
-    /// The found value for people: an id with its name.
+    /// Returns the found value; an id with its name.
     pub(crate) fn found(&self) -> String {
         id(&self.found, self.found_name.as_deref())
     }
 
-    /// Attribute and values for people, without the path.
+    /// Returns attribute and values, without the path.
     pub(crate) fn values(&self) -> String {
         let (expected, found) = (self.expected(), self.found());
         format!("{}: expected {expected}, found {found}", self.attribute)
     }
 }
 
-/// Shown where nothing is expected or found.
+/// The word for an expected or found value that does not exist.
 const NOTHING: &str = "nothing";
 
 impl Drift {
-    /// The path that differs; `None` for the command.
+    /// Returns the path that differs, or `None` for the command.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Missing { path, .. }
@@ -180,7 +180,7 @@ impl Drift {
         }
     }
 
-    /// The kind of change.
+    /// Returns the kind of change.
     pub(crate) fn change(&self) -> ChangeKind {
         match self {
             Self::Missing { .. } => ChangeKind::Missing,
@@ -189,7 +189,7 @@ impl Drift {
         }
     }
 
-    /// The words for logs and reports.
+    /// Returns the difference in the words of logs and reports, with the names of its ids.
     pub(crate) fn rendered(&self, names: &IdNames) -> RenderedDrift {
         let (attribute, expected, found) = self.words(names);
         let (expected_name, found_name) = match self {
@@ -214,7 +214,7 @@ impl Drift {
         }
     }
 
-    /// Attribute, expected value and found value.
+    /// Returns attribute, expected value and found value.
     fn words(&self, names: &IdNames) -> (Attribute, String, String) {
         let user = |uid: &u32| id(uid, names.user(*uid).as_deref());
         let octal = |mode: &u32| format!("{mode:04o}");

@@ -1,4 +1,4 @@
-//! The reasons for which a start is refused, each with its remedy and its exit code.
+//! The errors that refuse a start, each with its remedy and its exit code.
 //!
 //! A message is one line, and names the path, the action and the remedy.
 
@@ -18,7 +18,7 @@ use crate::sys::signal::Signal;
 /// The remedy for drift. A stopped container's files cannot be repaired by hand.
 pub(crate) const DRIFT_REMEDY: &str = "recreate the container (with \"on_drift\": \"restore\" in the manifest, a restart restores it)";
 
-/// A reason for which a start is refused, by exit code.
+/// An error that ends a command. Variants are in the order of their exit codes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(
@@ -148,7 +148,7 @@ pub(crate) enum Error {
     Measure { path: PathBuf, source: FsError },
 
     #[error(
-        "the disk does not hold what was installed: {0}; nothing was sealed; suspect the disk or a volume driver"
+        "the disk does not hold what was installed: {0}; nothing was sealed; check the disk or the volume driver"
     )]
     NotInstalled(Drift),
 
@@ -211,7 +211,7 @@ pub(crate) enum Error {
     DropRest { why: String },
 
     #[error(
-        "cannot use {what} {id}: it is not mapped in this user namespace (/proc/self/{map}); map it, or use an id that is"
+        "cannot use {what} {id}: it is not mapped in this user namespace (/proc/self/{map}); map it, or use a mapped id"
     )]
     NotMapped {
         what: &'static str,
@@ -360,13 +360,13 @@ impl From<Error> for Vec<Error> {
 }
 
 impl Error {
-    /// Returns an error if there is a pin, and `found` is another digest.
+    /// Returns [`Error::Pin`] if there is a pin and `found` is another digest.
     pub(crate) fn not_pinned(pin: Option<Digest>, found: Digest) -> Option<Self> {
         pin.filter(|expected| *expected != found)
             .map(|expected| Self::Pin { expected, found })
     }
 
-    /// A bug in sealinit: `what` happened, which cannot, because of `why`.
+    /// Returns [`Error::Internal`]: `what` failed because of `why`, which is a bug in sealinit.
     pub(crate) fn internal(what: &'static str, why: &dyn std::fmt::Display) -> Self {
         Self::Internal {
             what,
@@ -436,7 +436,7 @@ impl Error {
     }
 }
 
-/// The remedy for a source that cannot be read.
+/// Returns the remedy for a source that cannot be read.
 fn source_remedy(error: &SourceError) -> &'static str {
     match error {
         SourceError::Kind(_) => "name a regular file",

@@ -1,6 +1,6 @@
-//! Names for messages: on one line, and without anything that a terminal would obey.
+//! Escapes names for messages: one line, without control characters that a terminal would obey.
 //!
-//! What was escaped can be read back, since a backslash is escaped too.
+//! A backslash is escaped too, so that an escaped name can be read back.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn control_characters_and_backslashes_are_escaped() {
         for (name, shown) in [
             (&b"/etc/app.conf"[..], "/etc/app.conf"),
             (b"it's \"so\"", "it's \"so\""),

@@ -15,24 +15,24 @@ use crate::service::Launched;
 mod accounts; // names and ids, without NSS
 mod cli; // the command line
 mod commands; // one file for each command
-mod decide; // what a start does about what it found
-mod declaration; // the wanted state, in terms of no format
+mod decide; // decides what a start does
+mod declaration; // the wanted state, whichever format declares it
 mod digest; // SHA-256
 mod drift; // differences between the disk and the seal
-mod error; // the reasons for a refusal
-mod escape; // names made safe to print
+mod error; // errors with remedies and exit codes
+mod escape; // escapes names for messages
 mod exit_code; // exit codes
 mod fs; // the file system below a root, without races
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing; // entry points for tests/fuzz
-mod ids; // ids, shown with their names
+mod ids; // ids with their names
 mod install; // puts a plan on disk
 mod json; // strict JSON, all problems at once
 mod manifest; // the native format
-mod plan; // what is to be on disk, fully resolved
-mod preflight; // would it work here? reads only, all problems
-mod report; // what people and machines are told
+mod plan; // the resolved state to be on disk
+mod preflight; // checks before the first write, reads only
+mod report; // log lines and reports
 mod service; // becomes the service, or supervises it
 mod start; // the pipeline: first start, later start
 mod state; // the record of what was installed
@@ -43,8 +43,8 @@ mod verify; // compares the disk with a plan
 /// and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A signal that comes before the service runs waits for it. A kernel without signal masks
-    // fails at the next step as well, and that is reported.
+    // Signals that arrive before the service runs stay pending for it. If the kernel refuses this,
+    // a later step fails as well and reports it.
     let _ = sys::block_signals();
     report_panics();
     let summary = Summary::begin();
@@ -108,7 +108,7 @@ pub fn command_line() -> clap::Command {
     <cli::Cli as clap::CommandFactory>::command()
 }
 
-/// Makes a panic one line on standard error and exit code 70: the kernel ignores PID 1's abort.
+/// Reports a panic in one line and exits with 70, since the kernel ignores an abort of PID 1.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
