@@ -1,4 +1,4 @@
-//! Unified diffs of text files, without anything that a terminal would obey.
+//! Unified diffs of text files, with control characters escaped.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use similar::algorithms::{Capture, Replace, myers};
 use similar::{ChangeTag, group_diff_ops};
 
-/// The time after which a diff need not be the shortest.
+/// The time after which the search for the shortest diff stops.
 const EFFORT: Duration = Duration::from_millis(500);
 
 const CONTEXT: usize = 3;

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 pub(crate) struct TestCase<'a> {
     pub(crate) name: String,
     pub(crate) failures: Vec<Failure<'a>>,
-    /// The reason why nothing was tested; of no effect if there are failures.
+    /// The reason why nothing was tested. Ignored if there are failures.
     pub(crate) skipped: Option<&'a str>,
-    /// Lines that are no failure.
+    /// Lines of output that are not failures.
     pub(crate) output: Vec<&'a str>,
 }
 
@@ -61,8 +61,8 @@ pub(crate) fn render(suite: &str, class: &str, cases: &[TestCase<'_>]) -> String
     xml + "</testsuite>\n"
 }
 
-/// `text` for an attribute or an element. Control characters, most of which XML does not allow, are
-/// escaped already.
+/// Escapes `text` for an attribute or an element. Control characters, most of which XML does not
+/// allow, are escaped already.
 fn escaped_xml(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

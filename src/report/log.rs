@@ -1,6 +1,6 @@
 //! The log on standard error: one event a line, as `key=value` text or as JSON.
 //!
-//! Standard output is the service's. A log that is full or closed does not stop PID 1.
+//! Standard output is left to the service. A log that is full or closed does not stop PID 1.
 
 use std::fmt::{self, Write as _};
 
@@ -47,9 +47,9 @@ pub(crate) fn init(format: LogFormat, level: LogLevel) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(|| NonBlockingStderr)
-        // Their report would go to standard error, which has just failed, and could block there.
+        // An internal error is one of standard error, and its report there could block.
         .log_internal_errors(false);
-    // A second subscriber is refused, which only a test could set.
+    // Fails only if there is a subscriber already, which only a test could have set.
     let _ = match format {
         LogFormat::Text => {
             tracing::subscriber::set_global_default(builder.event_format(TextEvent).finish())

@@ -1,6 +1,6 @@
-//! Reports on standard output, for people or for machines, and the log on standard error.
+//! Reports on standard output as text, JSON or XML, and the log on standard error.
 //!
-//! Names are [escaped](crate::escape): nothing that is printed here can drive a terminal.
+//! Names are [escaped](crate::escape), so that no output can drive a terminal.
 
 pub(crate) mod diff;
 pub(crate) mod junit;
@@ -28,7 +28,7 @@ pub(crate) enum ReportFormat {
     Json,
 }
 
-/// Prints a report: its `Display` is the text, with every line ended; its `Serialize` is the JSON.
+/// Prints a report: its `Display` is the text, in whole lines, and its `Serialize` is the JSON.
 ///
 /// # Errors
 /// [`Error::Output`] if standard output is full or closed.
@@ -45,7 +45,7 @@ pub(crate) fn print(
 /// Prints `document` as JSON on several lines.
 ///
 /// # Errors
-/// As [`print()`].
+/// [`Error::Output`], as for [`print()`].
 pub(crate) fn print_pretty(document: &impl Serialize) -> Result<(), Error> {
     write(&(to_json(serde_json::to_string_pretty(document))? + "\n"))
 }
@@ -68,12 +68,12 @@ pub(crate) fn write(text: &str) -> Result<(), Error> {
     written.map_err(|source| Error::Output { source })
 }
 
-/// A path as it stands in a report.
+/// Formats a path for a report.
 pub(crate) fn shown(path: &Path) -> String {
     escaped(path).to_string()
 }
 
-/// `1 entry`, `2 entries`.
+/// Formats a number with its noun: `1 entry`, `2 entries`.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

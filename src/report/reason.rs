@@ -1,4 +1,4 @@
-//! The reason for a refusal, as a line for people.
+//! Renders the reason for a refusal in one line.
 
 use crate::error::Error;
 use crate::ids::IdNames;

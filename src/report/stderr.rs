@@ -1,4 +1,4 @@
-//! Standard error that does not block: a log that nobody reads must not stop PID 1.
+//! Standard error that does not block: a log without a reader must not stop PID 1.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,19 +9,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::sys;
 use crate::sys::signal::Signal;
 
-/// Standard error. If its reader is stuck, what is written is dropped.
+/// Standard error. Drops what is written while its reader does not read.
 pub(crate) struct NonBlockingStderr;
 
-/// Milliseconds to wait for a reader that is stuck; once, since the next line has the same reader.
+/// Milliseconds to wait once for a reader that does not read.
 const MAX_WAIT: u16 = 1000;
 
-/// Set when the reader was waited for in vain.
+/// True after a wait that ended without room in the pipe.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
 impl io::Write for NonBlockingStderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        /// A pipe that is ready takes this much without blocking: `PIPE_BUF` of limits.h.
-        const AT_ONCE: usize = 4096;
+        /// Bytes that a ready pipe accepts without blocking: `PIPE_BUF` of limits.h.
+        const MAX_WRITE: usize = 4096;
         let mut stderr = io::stderr();
         let wait = if STUCK.load(Ordering::Relaxed) {
             0
@@ -33,12 +33,12 @@ impl io::Write for NonBlockingStderr {
             STUCK.store(true, Ordering::Relaxed);
             return Ok(bytes.len()); // dropped
         }
-        let written = stderr.write(&bytes[..bytes.len().min(AT_ONCE)]);
+        let written = stderr.write(&bytes[..bytes.len().min(MAX_WRITE)]);
         if written
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         {
-            // The signal is pending, blocked, and would reach the service, which wrote nothing.
+            // The blocked SIGPIPE would stay pending and end the service.
             sys::forget_signal(Signal::PIPE);
         }
         written

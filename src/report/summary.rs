@@ -24,7 +24,7 @@ pub(crate) enum StartState {
     Sealed,
     /// As `Sealed`, after an attempt that was interrupted.
     Resumed,
-    /// A later start found the disk as sealed, or was told to tolerate the difference.
+    /// A later start found the disk as sealed, or tolerates the differences (`on_drift: warn`).
     Verified,
     /// A later start put the sealed content back.
     Restored,
@@ -50,7 +50,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// The summary of a start that begins now, and of which nothing is known yet.
+    /// Returns the summary of a start that begins now.
     pub(crate) fn begin() -> Self {
         Self {
             started: Instant::now(),
@@ -68,7 +68,7 @@ impl Summary {
         self.event(Level::INFO, state, &state.to_string());
     }
 
-    /// Logs everything that stopped the start, and that it was refused.
+    /// Logs every error that stopped the start, and the refusal.
     pub(crate) fn log_refusal(&self, errors: &[Error]) {
         for error in errors {
             match error {
@@ -131,6 +131,6 @@ pub(crate) fn log_manifest_change(path: &Path) {
     let path = escaped(path).to_string();
     tracing::warn!(
         path,
-        "the manifest is not the sealed one; the sealed configuration runs, recreate the container to apply the new one"
+        "the manifest is not the sealed one; the sealed configuration runs; recreate the container to apply the new one"
     );
 }

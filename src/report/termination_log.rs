@@ -1,4 +1,4 @@
-//! `/dev/termination-log`, which Kubernetes shows as the reason why a container ended.
+//! Writes `/dev/termination-log`, which Kubernetes shows as the reason why a container ended.
 //!
 //! The file is not created, and errors are ignored. See `kubectl describe pod`.
 
