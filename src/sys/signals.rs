@@ -1,7 +1,7 @@
 //! Signals of this process: dispositions, the blocked set, waiting and sending.
 //!
-//! All of it by the kernel's own calls: the C library hides the signals that it keeps for itself
-//! (32 to 34), which a container engine or a shell can have left ignored or blocked.
+//! Uses the kernel's own calls: the C library hides the signals that it reserves (32 to 34), which
+//! a container engine or a shell may have left ignored or blocked.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -24,14 +24,15 @@ pub(crate) fn default_signals() {
     }
 }
 
-/// Gives one signal its default disposition. KILL and STOP refuse it; they always have it.
+/// Gives one signal its default disposition. The kernel refuses it for KILL and STOP, which always
+/// have it.
 pub(crate) fn default_signal(signal: Signal) {
     // A zeroed `struct sigaction` as the kernel lays it out: SIG_DFL, no flags, no restorer, an
     // empty mask.
     let default = [0_u64; 4];
     let old = ptr::null_mut::<u64>();
-    // SAFETY: the pointer is to as many bytes as the kernel reads, the old action is not asked
-    // for, and SIG_DFL installs no handler.
+    // SAFETY: the pointer is to as many bytes as the kernel reads, no old action is requested, and
+    // SIG_DFL installs no handler.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
@@ -46,7 +47,7 @@ pub(crate) fn default_signal(signal: Signal) {
 /// Makes `set` the blocked signals of this thread.
 pub(super) fn set_mask(set: SignalSet) -> Result<(), Errno> {
     let old = ptr::null_mut::<SignalSet>();
-    // SAFETY: the pointer is to as many bytes as the size says; the old mask is not asked for.
+    // SAFETY: the pointer is to as many bytes as the size says; no old mask is requested.
     let result = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -86,15 +87,15 @@ pub(crate) fn pending_signals() -> Vec<Signal> {
         .collect()
 }
 
-/// A signal that was waited for.
+/// A signal that was received by waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) signal: Signal,
-    /// True if a process sent it, false if the kernel did because something happened.
+    /// True if a process sent it, false if the kernel generated it.
     pub(crate) sent: bool,
 }
 
-/// `rt_sigtimedwait(2)` for a signal of `set`; `None` after the timeout.
+/// Waits for a signal of `set` (`rt_sigtimedwait(2)`). Returns `None` after the timeout.
 fn wait_for(set: SignalSet, timeout: Option<Duration>) -> Result<Option<Received>, Errno> {
     let timeout = timeout.map(|timeout| timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -118,7 +119,7 @@ fn wait_for(set: SignalSet, timeout: Option<Duration>) -> Result<Option<Received
             // SAFETY: zeroes are a valid siginfo_t, and the kernel has written another.
             let code = unsafe { info.assume_init_ref() }.si_code;
             let number = u8::try_from(number).map_err(|_| Errno::EINVAL)?;
-            // SI_USER is 0 and other calls that send have codes below it; the kernel's own are
+            // Codes of calls that send signals are 0 (SI_USER) or below; the kernel's own are
             // above.
             Ok(Some(Received {
                 signal: Signal(number),
@@ -130,7 +131,7 @@ fn wait_for(set: SignalSet, timeout: Option<Duration>) -> Result<Option<Received
     }
 }
 
-/// Waits for a blocked signal, without limit or for as long as `timeout` says; `None` after that.
+/// Waits for a blocked signal. Returns `None` after `timeout`, if there is one.
 pub(crate) fn wait_signal(timeout: Option<Duration>) -> Result<Option<Received>, Errno> {
     wait_for(ALL, timeout)
 }

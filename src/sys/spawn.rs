@@ -1,4 +1,4 @@
-//! New processes, and what becomes of them.
+//! Starts child processes, and reports the changes of their state.
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -13,8 +13,8 @@ use crate::sys::signals::set_mask;
 
 /// Makes a copy of this process. Returns its pid here, and `None` in the copy.
 pub(crate) fn fork() -> Result<Option<i32>, Errno> {
-    // SAFETY: this process has one thread (the drop of privileges asserts it), so no lock is held
-    // by a thread that the copy does not have, and the copy may do whatever the original may.
+    // SAFETY: this process has one thread (the drop of privileges asserts it), so no other thread
+    // can hold a lock that the copy would wait for.
     match Errno::result(unsafe { libc::fork() })? {
         0 => Ok(None),
         pid => Ok(Some(pid)),
@@ -31,8 +31,8 @@ pub(crate) struct Program<'a> {
     pub(crate) listen_pid: Option<usize>,
     /// True if the child takes the terminal behind standard input.
     pub(crate) foreground: bool,
-    /// The signals that the child sends itself before it executes anything. One that stops it would
-    /// stop this process too, which waits for the exec.
+    /// The signals that the child sends itself before the exec. A stop signal must not be among
+    /// them: it would stop this process too, which waits for the exec.
     pub(crate) signals: &'a [Signal],
 }
 
@@ -44,7 +44,7 @@ struct SpawnArguments {
     listen_pid: ListenPid,
     foreground: bool,
     signals: *const [Signal],
-    /// The reason why the program was not executed.
+    /// The error of the exec.
     errno: Option<Errno>,
 }
 
@@ -52,17 +52,16 @@ struct SpawnArguments {
 type ListenPid = [u8; 24];
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Starts a program as a child of this process: in a process group of its own, with no signal
-/// blocked, and otherwise as this process is. Returns its pid when the exec has succeeded.
+/// Starts a program as a child in a process group of its own, with no signal blocked and all other
+/// attributes of this process. Returns its pid when the exec has succeeded.
 ///
-/// The child shares this process's memory until then; fork(2) would copy its page tables, and took
-/// a fifth of a start.
+/// The child shares this process's memory until then, since fork(2) would copy its page tables.
 ///
 /// # Errors
 ///
 /// The error of clone(2) or execve(2).
 pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
-    /// For a handful of system calls, 16 KiB; aligned as both architectures want it.
+    /// 16 KiB, aligned as both architectures require.
     type Stack = [u128; 1024];
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings
@@ -89,9 +88,9 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     }
     child.environment = environment.as_ptr();
     let mut stack = MaybeUninit::<Stack>::uninit();
-    // SAFETY: one past the end, as the stack grows down.
+    // SAFETY: the pointer is one past the end of the allocation; the stack grows down from there.
     let top = unsafe { stack.as_mut_ptr().add(1) };
-    // CLONE_VFORK: this thread, the only one, goes on when the child has left this memory.
+    // CLONE_VFORK suspends this thread, the only one, until the child has executed or ended.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is aligned and used by nothing else; `child`, all that it points to and the
     // stack outlive the child's use of them, for this thread waits until the child has executed the
@@ -99,7 +98,7 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     let pid = Errno::result(unsafe {
         libc::clone(become_program, top.cast(), flags, (&raw mut child).cast())
     })?;
-    // SAFETY: a live value; the child has written it behind the compiler's back.
+    // SAFETY: the value is live. The read is volatile because the child has written it.
     match unsafe { (&raw const child.errno).read_volatile() } {
         None => Ok(pid),
         Some(errno) => {
@@ -109,7 +108,7 @@ pub(crate) fn spawn(program: &Program<'_>) -> Result<i32, Errno> {
     }
 }
 
-/// The child of [`spawn`]. It makes only system calls, for the memory is the parent's.
+/// Runs in the child of [`spawn`]. It makes only system calls, since the memory is the parent's.
 extern "C" fn become_program(child: *mut c_void) -> c_int {
     let child: *mut SpawnArguments = child.cast();
     // SAFETY: the parent has passed a live `SpawnArguments` and does not touch it while this
@@ -119,18 +118,18 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
         let pid = libc::getpid();
         libc::setpgid(0, 0);
         if (*child).foreground {
-            // SIGTTOU, which this is about, is blocked.
+            // SIGTTOU, which the kernel sends for this call in the background, is blocked.
             libc::tcsetpgrp(libc::STDIN_FILENO, pid);
         }
         write_listen_pid(&mut (*child).listen_pid, pid.unsigned_abs());
         for signal in &*(*child).signals {
             libc::kill(pid, c_int::from(signal.0));
         }
-        // Ctrl-Z, typed now, would stop the parent too, which waits for the exec and hears nothing;
-        // the exec removes the handler.
+        // A Ctrl-Z at this moment would stop the child, and so the parent, which waits for the
+        // exec. The exec removes the handler.
         libc::signal(
             libc::SIGTSTP,
-            hear as extern "C" fn(c_int) as libc::sighandler_t,
+            ignore as extern "C" fn(c_int) as libc::sighandler_t,
         );
         let _ = set_mask(0);
         libc::execve((*child).path, (*child).arguments, (*child).environment);
@@ -140,9 +139,9 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
 }
 
 /// Handles a signal by doing nothing.
-extern "C" fn hear(_: c_int) {}
+extern "C" fn ignore(_: c_int) {}
 
-/// Writes the variable without allocating memory.
+/// Writes `LISTEN_PID=` and `pid` to the variable, without allocating memory.
 fn write_listen_pid(variable: &mut ListenPid, pid: u32) {
     let digits = pid.checked_ilog10().unwrap_or(0);
     let digits = (0..=digits)
@@ -167,8 +166,7 @@ pub(crate) enum Change {
 
 /// Returns the next change of any child, without waiting; `None` if there is none.
 ///
-/// The wait status is not nix's, which fails for a child that a real-time signal has ended, and
-/// has reaped it by then.
+/// nix's `waitpid` is not used: it fails, after reaping, for a child that a real-time signal ended.
 ///
 /// # Errors
 /// [`Errno::ECHILD`] when there are no children.
