@@ -1,4 +1,4 @@
-//! `sealinit digest`: the digest of a manifest and all content that it names.
+//! `sealinit digest`: prints the digest of a manifest and of all content that it names.
 
 use clap::Args;
 
@@ -23,7 +23,8 @@ impl DigestArgs {
     /// Prints the digest; returns the exit code.
     ///
     /// # Errors
-    /// Every problem of the manifest, every source that cannot be read, [`Error::Output`].
+    /// All problems of the manifest, [`Error::SourceRead`] for each source that cannot be read, or
+    /// [`Error::Output`] if standard output is full or closed.
     pub(crate) fn run(&self) -> Result<u8, Vec<Error>> {
         let digest = Configuration::digest(&self.manifest.manifest)?;
         report::write(&format!("{digest}\n"))?;

@@ -56,7 +56,7 @@ impl InitArgs {
     /// Starts the command as a child, for this process to supervise.
     ///
     /// # Errors
-    /// Every reason for which the command was not started.
+    /// Every error that kept the command from being started.
     pub(crate) fn run(self) -> Result<Launched, Vec<Error>> {
         let supervision = SupervisionConfig {
             target: self.target,
@@ -118,7 +118,7 @@ fn identity(user: &UserSpec, caller: &Caller) -> Result<ServiceIdentity, Vec<Err
     user.resolve(&Accounts::load(&root)?, caller)
 }
 
-/// The command as a service: of `identity`, or else with the caller's credentials.
+/// Returns the command as a service with the credentials of `identity`, or else of the caller.
 fn service(identity: Option<ServiceIdentity>, caller: &Caller, command: Vec<OsString>) -> Service {
     let unchanged = Service {
         command,

@@ -52,7 +52,7 @@ pub(crate) struct PinOption {
 }
 
 impl PinOption {
-    /// The pinned digest, if there is a pin.
+    /// Returns the pinned digest, if there is a pin.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self.pin {
             Some(PinValue::Digest(digest)) => Some(digest),
@@ -65,7 +65,7 @@ impl PinOption {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PinValue {
     Digest(Digest),
-    /// No pin: valid in the environment alone, where Compose and Kubernetes set unused variables to
+    /// No pin. Valid only in the environment, where Compose and Kubernetes set unused variables to
     /// an empty text.
     Empty,
 }
@@ -81,7 +81,7 @@ impl FromStr for PinValue {
     }
 }
 
-/// The options of a start, and of the commands that predict one.
+/// The options of a start, and of the commands that check or plan one.
 #[derive(Debug, Args)]
 pub(crate) struct RequestOptions {
     #[command(flatten)]
@@ -185,8 +185,7 @@ enum LogLevelName {
     Debug,
 }
 
-/// Parses an absolute path without `.` and `..`, which could mean another directory at another
-/// start.
+/// Parses an absolute path without `.` and `..`, which could mean another directory later.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     let path: PathBuf = text.into();
     let plain = path

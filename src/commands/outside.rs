@@ -1,4 +1,4 @@
-//! A container as it is seen from outside, below its root directory.
+//! The view of a container from outside, below its root directory.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ const OWN_ROOT: &str = "/";
 /// capabilities if it is another container, whose privileges are not known from outside.
 ///
 /// # Errors
-/// As [`Caller::of_this_process`].
+/// Those of [`Caller::of_this_process`].
 pub(crate) fn caller_in(root: &Path) -> Result<Caller, Error> {
     if root == Path::new(OWN_ROOT) {
         return Caller::of_this_process();
@@ -39,7 +39,7 @@ pub(crate) fn view_of<'a>(root: &Path, caller: &'a Caller) -> View<'a> {
     }
 }
 
-/// The mount points below `root`, as paths from there.
+/// Returns the mount points below `root`, as paths from there.
 fn mount_points_below(root: &Path) -> Vec<PathBuf> {
     let Ok(root) = root.canonicalize() else {
         return Vec::new();

@@ -30,7 +30,7 @@ impl RunArgs {
     /// Starts the service; returns only if this process supervises it.
     ///
     /// # Errors
-    /// Everything that stopped the start, logged.
+    /// Every error that stopped the start; all are logged already.
     pub(crate) fn run(self, mut summary: Summary) -> Result<Launched, Vec<Error>> {
         let request = self.request.into();
         start::start(&request, self.supervise, &mut summary).inspect_err(|errors| {

@@ -1,4 +1,4 @@
-//! `sealinit status`: what is sealed, when and by which version. Not compared with the disk.
+//! `sealinit status`: shows the seal, its time and its version, without reading the entries.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::accounts::Accounts;
 use crate::commands::options::{FormatOption, LogOptions, RootOption, StateOption};
-use crate::commands::verify::look;
+use crate::commands::verify::read_record;
 use crate::error::Error;
 use crate::exit_code;
 use crate::ids::{IdNames, id};
@@ -40,7 +40,8 @@ impl StatusArgs {
     /// Prints the report; returns the exit code.
     ///
     /// # Errors
-    /// [`Error::Root`] or [`Error::StateLook`] if the record cannot be read, [`Error::Output`].
+    /// [`Error::Root`] or [`Error::StateLook`] if the record cannot be read, or [`Error::Output`]
+    /// if standard output is full or closed.
     pub(crate) fn run(&self) -> Result<u8, Vec<Error>> {
         let report = status(&self.root.root, &self.state.state_dir)?;
         print(&report, self.format.report_format())?;
@@ -56,7 +57,7 @@ enum SealState {
     Unsealed,
     /// A first start was interrupted, or is running.
     Interrupted,
-    /// There is a seal, and it is damaged or not trustworthy.
+    /// There is a seal, and it is damaged or not to be trusted.
     Invalid,
 }
 
@@ -70,7 +71,7 @@ impl fmt::Display for SealState {
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusReport {
     state: SealState,
-    /// The digest that is sealed, or was being installed.
+    /// The sealed digest, or that of the interrupted first start.
     digest: Option<String>,
     /// In UTC (RFC 3339).
     sealed_at: Option<String>,
@@ -95,7 +96,7 @@ struct SealedService {
     groups_with_names: String,
 }
 
-/// One sealed destination, without its hash: that of a secret would disclose something.
+/// One sealed destination, without its hash, which would disclose information about a secret.
 #[derive(Debug, Serialize)]
 struct SealedEntry {
     path: String,
@@ -132,7 +133,7 @@ impl fmt::Display for SealedKind {
 /// # Errors
 /// [`Error::Root`] or [`Error::StateLook`] if it cannot be read.
 fn status(root: &Path, state_dir: &Path) -> Result<StatusReport, Error> {
-    match look(root, state_dir) {
+    match read_record(root, state_dir) {
         Ok((_, Recorded::Seal(seal))) => Ok(StatusReport::of(&seal, &Accounts::id_names(root))),
         Ok((_, Recorded::Journal(interrupted))) => Ok(StatusReport {
             digest: interrupted.digest.map(|digest| digest.to_string()),
@@ -292,7 +293,7 @@ impl fmt::Display for SealedEntry {
     }
 }
 
-/// Seconds since 1970 as `2026-01-31T23:59:59Z`; `None` after the year 9999.
+/// Formats seconds since 1970 as `2026-01-31T23:59:59Z`. Returns `None` after the year 9999.
 fn utc(seconds: u64) -> Option<String> {
     const END: u64 = 253_402_300_800; // 10000-01-01
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
@@ -303,7 +304,7 @@ fn utc(seconds: u64) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// As `date --utc --date @N` prints them.
+    /// The dates are those of `date --utc --date @N`.
     #[test]
     fn seconds_are_shown_as_a_date() {
         for (seconds, date) in [

@@ -1,7 +1,7 @@
 //! `sealinit verify`: compares the disk with the seal.
 //!
-//! Takes no lock and writes nothing: a health check may run it beside the service. What cannot be
-//! read is reported, and the rest is compared.
+//! Takes no lock and writes nothing, so that a health check can run it beside the service.
+//! Unreadable entries are reported, and the others are compared.
 
 use std::fmt;
 use std::path::Path;
@@ -56,7 +56,7 @@ impl VerifyArgs {
     }
 }
 
-/// The result in one word: of several that fit, the first.
+/// The result in one word: the first of those that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VerifyResult {
@@ -66,13 +66,13 @@ pub(crate) enum VerifyResult {
     Unsealed,
     /// A first start was interrupted, or is running.
     Interrupted,
-    /// There is a seal, and it is damaged or not trustworthy.
+    /// There is a seal, and it is damaged or not to be trusted.
     Invalid,
     /// The sealed configuration is not the pinned one.
     Mismatch,
     /// Something differs from the seal.
     Drift,
-    /// What could be read is as sealed.
+    /// Some entries could not be read, and the others are as sealed.
     Incomplete,
     /// Everything is as sealed.
     Clean,
@@ -97,7 +97,7 @@ pub(crate) struct VerifyReport {
     mutable: usize,
     /// By path.
     differences: Vec<RenderedDrift>,
-    /// By path: what could not be read, and why.
+    /// The entries that could not be read, with the reasons, by path.
     unreadable: Vec<String>,
     /// The reason why there is nothing to compare with, or the difference from the pin.
     error: Option<String>,
@@ -137,9 +137,9 @@ enum Unsealed {
     Error(Error),
 }
 
-/// Returns the seal below `root`, and the root directory as the user who sealed trusts it.
+/// Returns the seal below `root`, and the root directory that trusts the user of the seal.
 fn sealed(root: &Path, state_dir: &Path) -> Result<Option<(Root, Box<Seal>)>, Unsealed> {
-    match look(root, state_dir).map_err(Unsealed::Error)? {
+    match read_record(root, state_dir).map_err(Unsealed::Error)? {
         (_, Recorded::Nothing) => Ok(None),
         (_, Recorded::Journal(_)) => Err(Unsealed::Interrupted),
         (tree, Recorded::Seal(seal)) => Ok(Some((tree.trusting(seal.identities.installer), seal))),
@@ -150,20 +150,21 @@ fn sealed(root: &Path, state_dir: &Path) -> Result<Option<(Root, Box<Seal>)>, Un
 ///
 /// # Errors
 /// [`Error::Root`] or [`Error::StateLook`] if it cannot be read, [`Error::Seal`] if it is invalid.
-pub(crate) fn look(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Error> {
+pub(crate) fn read_record(root: &Path, state_dir: &Path) -> Result<(Root, Recorded), Error> {
     let tree = Root::open(root).map_err(|source| Error::Root {
         path: root.to_owned(),
         source,
     })?;
-    let to_look = |error| match error {
+    let without_lock = |error| match error {
         Error::State { path, source } => Error::StateLook { path, source },
         error => error,
     };
-    let state = StateDir::open(&tree, state_dir, &Caller::of_this_process()?).map_err(to_look)?;
+    let state =
+        StateDir::open(&tree, state_dir, &Caller::of_this_process()?).map_err(without_lock)?;
     // Sources are not read, so the place of the manifest does not matter.
     let recorded = state
         .recorded_by_any_user(Path::new("/"))
-        .map_err(to_look)?;
+        .map_err(without_lock)?;
     drop(state);
     Ok((tree, recorded))
 }

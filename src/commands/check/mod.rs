@@ -1,7 +1,6 @@
-//! `sealinit check`: would a first start of this manifest succeed here? All that would stop it.
+//! `sealinit check`: finds everything that would stop a first start of this manifest here.
 //!
-//! Writes nothing. If something cannot be resolved, what does not depend on it is checked all the
-//! same.
+//! Writes nothing. A part that cannot be resolved does not keep the others from being checked.
 
 mod report;
 
@@ -56,7 +55,8 @@ impl CheckArgs {
     /// Prints the report; returns the exit code.
     ///
     /// # Errors
-    /// [`Error::Root`] if the root directory cannot be read, [`Error::Output`].
+    /// [`Error::Root`] if the root directory cannot be read, or [`Error::Output`] if standard
+    /// output is full or closed.
     pub(crate) fn run(self) -> Result<u8, Vec<Error>> {
         let report = check(&self.root.root, &self.request.into(), self.strict)?;
         match self.format {
@@ -68,7 +68,7 @@ impl CheckArgs {
     }
 }
 
-/// Checks a first start below `root`; `/` is this process's own root, with all that is known of it.
+/// Checks a first start below `root`. For `/`, privileges and mounts of this process count too.
 ///
 /// # Errors
 /// [`Error::Root`] if `root` cannot be read.
@@ -127,7 +127,7 @@ impl CheckReport {
         Ok(())
     }
 
-    /// Returns the state directory, and reports what is unusual about it.
+    /// Returns the state directory, and reports problems of it.
     fn state<'t>(
         &mut self,
         request: &Request,

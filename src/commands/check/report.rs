@@ -50,7 +50,7 @@ pub(crate) struct CheckReport {
 #[derive(Debug, Serialize)]
 struct Finding {
     area: Area,
-    /// The exit code that it would give a start; `None` for a warning.
+    /// The exit code of a start with this problem; `None` for a warning.
     code: Option<u8>,
     message: String,
 }
@@ -84,7 +84,7 @@ impl Area {
     /// The areas that need a plan.
     pub(crate) const PLANNED: [Self; 3] = [Self::Privileges, Self::Destinations, Self::Service];
 
-    /// The part of a start that ends with this exit code.
+    /// Returns the part of a start that ends with this exit code.
     fn of(code: u8) -> Self {
         match code {
             exit_code::SOURCE => Self::Sources,
@@ -160,7 +160,7 @@ impl CheckReport {
         });
     }
 
-    /// Notes that an area was not examined.
+    /// Records that `areas` were not examined.
     pub(crate) fn skip(&mut self, areas: &[Area], why: &'static str) {
         self.skipped.extend(areas.iter().map(|area| (*area, why)));
     }

@@ -1,4 +1,4 @@
-//! `sealinit plan`: what a start would do now, entry by entry.
+//! `sealinit plan`: shows what a start would do now, entry by entry.
 //!
 //! Changes nothing, and shows nothing of the content of a secret.
 
@@ -37,7 +37,7 @@ use crate::verify;
 use crate::verify::compare::Comparison;
 use crate::verify::observe::Scope;
 
-/// Larger contents are not compared line by line.
+/// The largest content, in bytes, that is compared line by line.
 const MAX_DIFF_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ impl PlanArgs {
     /// Prints the report; returns the exit code.
     ///
     /// # Errors
-    /// Everything that prevents a plan, [`Error::Output`].
+    /// Every error that prevents a plan, or [`Error::Output`] if standard output is full or closed.
     pub(crate) fn run(self) -> Result<u8, Vec<Error>> {
         let options = Options {
             request: self.request.into(),
@@ -79,7 +79,7 @@ impl PlanArgs {
     }
 }
 
-/// What would be shown, and with which names.
+/// The start to plan, and the form of the report.
 #[derive(Debug)]
 struct Options {
     request: Request,
@@ -90,7 +90,7 @@ struct Options {
 /// Plans a start in the container below `path`.
 ///
 /// # Errors
-/// Everything that prevents a plan.
+/// Every error that prevents a plan.
 fn plan(path: &Path, options: &Options) -> Result<PlanReport, Vec<Error>> {
     let request = &options.request;
     let root = Root::open(path).map_err(|source| Error::Root {
@@ -109,7 +109,7 @@ fn plan(path: &Path, options: &Options) -> Result<PlanReport, Vec<Error>> {
     }
 }
 
-/// `interrupted` is the journal of an earlier attempt.
+/// Plans a first start. `interrupted` is the journal of an earlier attempt.
 fn first_start(
     options: &Options,
     root: &Root,
@@ -314,7 +314,7 @@ fn action(entry: &Entry, drifts: &[&Drift], actions: Actions) -> StepAction {
     }
 }
 
-/// Reports a name that its directory may not have.
+/// Returns true for a name that its directory may not have.
 fn is_extra(drift: &Drift) -> bool {
     matches!(
         drift,
@@ -325,7 +325,7 @@ fn is_extra(drift: &Drift) -> bool {
     )
 }
 
-/// Reports that the entry is of another type, or there at all.
+/// Returns true if the entry is of another type, missing, or declared absent.
 fn changes_type(drift: &Drift) -> bool {
     matches!(
         drift,
@@ -338,12 +338,12 @@ fn changes_type(drift: &Drift) -> bool {
     )
 }
 
-/// Reports that there is other content than expected.
+/// Returns true if the content of the entry differs.
 fn changes_content(drift: &Drift) -> bool {
     changes_type(drift) || matches!(drift, Drift::Content { .. })
 }
 
-/// Reports that the entry is the service's data of an earlier container, which is kept.
+/// Returns true if the entry is the service's data of an earlier container, which is kept.
 fn is_data(tree: &Root, entry: &Entry, drifts: &[&Drift]) -> bool {
     let EntryKind::File(file) = &entry.kind else {
         return false;
@@ -355,8 +355,8 @@ fn is_data(tree: &Root, entry: &Entry, drifts: &[&Drift]) -> bool {
             .any(|drift| changes_type(drift) || matches!(drift, Drift::Owner { .. }))
 }
 
-/// Compares contents: for a first start, the disk with the plan; for a later one, the sealed content,
-/// if its source still has it, with the disk.
+/// Compares contents: for a first start the disk with the plan, for a later one the sealed content
+/// with the disk, if the source still has it.
 fn diff(tree: &Root, entry: &Entry, actions: Actions) -> Option<String> {
     let EntryKind::File(file) = &entry.kind else {
         return None;
@@ -377,7 +377,7 @@ fn diff(tree: &Root, entry: &Entry, actions: Actions) -> Option<String> {
     }
 }
 
-/// The planned content of a file, if its source still has it.
+/// Returns the planned content of a file, if its source still has it.
 fn planned(file: &PlannedFile) -> Option<Vec<u8>> {
     let bytes = match &file.origin {
         ContentOrigin::Inline(text) => text.clone().into_bytes(),

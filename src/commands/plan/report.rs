@@ -22,7 +22,7 @@ pub(crate) enum PlannedStart {
     Warn,
     /// A later start that puts the sealed content back.
     Restore,
-    /// No start.
+    /// No start: there are obstacles.
     Refuse,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum StepKind {
     Directory,
     Mutable,
     Absent,
-    /// A name that may not be there.
+    /// A name that its directory may not have.
     Extra,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct PlanReport {
     pub(crate) entries: Vec<PlanStep>,
     /// The reasons of a refusal, as the start gives them.
     pub(crate) obstacles: Vec<String>,
-    /// Other facts for an operator.
+    /// Other remarks for an operator.
     pub(crate) notes: Vec<String>,
 }
 
