@@ -1,4 +1,4 @@
-//! The journal: the mark of a first start under way.
+//! The journal, which marks a first start that has not ended yet.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ struct Journal {
     digest: String,
 }
 
-/// The journal of a first start of the configuration `digest`, as the bytes of its file.
+/// Returns the bytes of the journal's file for a first start of the configuration `digest`.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub(super) fn encode(digest: Digest) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// The digest in a journal; `None` if the bytes are not a journal of this version.
+/// Returns the digest in a journal, or `None` if the bytes are not a journal of this version.
 pub(super) fn decode(bytes: &[u8]) -> Option<Digest> {
     let journal: Journal = serde_json::from_slice(bytes).ok()?;
     (journal.version == VERSION).then(|| journal.digest.parse().ok())?

@@ -1,6 +1,7 @@
-//! The state directory: the journal of a first start under way, and the seal of one that ended.
+//! The state directory: the journal of a first start that has not ended, or the seal of one that
+//! has.
 //!
-//! The seal's existence is the commit point: before it every start is a first start, after it
+//! The existence of the seal is the commit point: without it every start is a first start, with it
 //! none is.
 
 mod journal;
@@ -30,7 +31,8 @@ use crate::state::sealed::Sealed;
 const SEAL: &str = "seal";
 const JOURNAL: &str = "journal";
 
-/// Only the user that seals can look into the directory, and nobody writes its files again.
+/// The modes of the directory, which only the user that seals may read, and of the files in it,
+/// which are never written again.
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o400;
 
@@ -45,7 +47,7 @@ pub(crate) enum Recorded {
     Seal(Box<Seal>),
 }
 
-/// The state directory, to look at.
+/// The state directory, to be read.
 #[derive(Debug)]
 pub(crate) struct StateDir<'r> {
     root: &'r Root,
@@ -121,7 +123,7 @@ impl<'r> StateDir<'r> {
     ///
     /// # Errors
     ///
-    /// [`Error::Seal`] if there is a seal that is not valid: it never makes this a first start.
+    /// [`Error::Seal`] if there is a seal that is not valid: this is not a first start then.
     pub(crate) fn recorded(&self, manifest: &Path) -> Result<Recorded, Error> {
         self.recorded_by(Some(self.ownership.uid), manifest)
     }
@@ -130,7 +132,7 @@ impl<'r> StateDir<'r> {
     ///
     /// # Errors
     ///
-    /// As [`Self::recorded`].
+    /// Those of [`Self::recorded`].
     pub(crate) fn recorded_by_any_user(&self, manifest: &Path) -> Result<Recorded, Error> {
         self.recorded_by(None, manifest)
     }
@@ -162,7 +164,7 @@ impl<'r> StateDir<'r> {
         let expected = sealer.unwrap_or(uid);
         if uid != expected || mode & 0o022 != 0 {
             return Err(self.invalid(format!(
-                "it is owned by uid {uid} with mode {mode:04o}, and must belong to uid {expected} and be writable by no one else"
+                "it is owned by uid {uid} with mode {mode:04o}, and must be owned by uid {expected} and writable only for its owner"
             )));
         }
         if expected == 0
@@ -182,7 +184,7 @@ impl<'r> StateDir<'r> {
         let installer = seal.identities.installer;
         if sealer.is_none() && installer != uid {
             return Err(self.invalid(format!(
-                "it is owned by uid {uid}, and records uid {installer} as the one that sealed"
+                "it is owned by uid {uid}, and records that uid {installer} sealed"
             )));
         }
         Ok(Recorded::Seal(Box::new(seal)))
@@ -208,8 +210,8 @@ impl<'r> StateDir<'r> {
             Err(error) => return Some(self.failed(error)),
         };
         if self.ownership.uid == 0 {
-            // A directory of root's is closed when the journal is written: engines mount a tmpfs
-            // with mode 1777.
+            // A directory that root owns gets its mode when the journal is written: engines mount a
+            // tmpfs with mode 1777.
             let is_closed_later = |here: &Path| {
                 path == self.path && here == dir.path() && dir.metadata().ownership.uid == 0
             };
@@ -220,7 +222,7 @@ impl<'r> StateDir<'r> {
         dir.check_writable().err().map(|error| self.failed(error))
     }
 
-    /// Reports whether the directory is, or will be, on a tmpfs: then the seal is lost when the
+    /// Returns true if the directory is, or will be, on a tmpfs, where the seal is lost when the
     /// container stops.
     pub(crate) fn is_volatile(&self) -> bool {
         self.root
@@ -241,18 +243,18 @@ impl<'r> StateDir<'r> {
 }
 
 impl<'r> LockedStateDir<'r> {
-    /// The directory, to look at.
+    /// Returns the directory, to be read.
     pub(crate) fn as_state_dir(&self) -> &StateDir<'r> {
         &self.state
     }
 
-    /// Begins the first start of an admitted configuration: makes the directory if there is none,
+    /// Begins the first start of an admitted configuration: creates the directory if it is missing,
     /// and writes the journal.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if this cannot be written, [`Error::StateBusy`] if another start was
-    /// faster.
+    /// [`Error::State`] if the directory or the journal cannot be written, or [`Error::StateBusy`]
+    /// if another start holds the lock.
     pub(crate) fn begin(self, admitted: Admitted) -> Result<Attempt, Error> {
         let Self { state, lock: held } = self;
         let (dir, held) = match (state.dir.clone(), held) {
@@ -303,12 +305,12 @@ impl Attempt {
         &self.candidate.plan
     }
 
-    /// Writes the seal, and with it ends the first start.
+    /// Writes the seal, which ends the first start.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if the seal cannot be written. There is none then, or one that is whole
-    /// and may not survive a power cut, after which the next start is a first start.
+    /// [`Error::State`] if the seal cannot be written. Then there is none, or a complete one that a
+    /// power cut may remove, after which the next start is a first start.
     pub(crate) fn commit(self, _: Tested) -> Result<(Plan, Sealed), Error> {
         let seal = Seal::of(&self.candidate);
         let bytes = seal.encode().map_err(|error| Error::Seal {
@@ -355,13 +357,12 @@ fn lock(dir: &Dir, path: &Path) -> Result<File, Error> {
     })
 }
 
-/// Removes the journal beside a seal. One that cannot be removed does no harm: it is not read
-/// where there is a seal.
+/// Removes the journal beside a seal. An error is only logged: a journal beside a seal is not read.
 fn remove_journal(dir: &Dir) {
     let name = OsStr::new(JOURNAL);
     if let Ok(Some(_)) = dir.look(name)
         && let Err(error) = dir.remove_all(name).and_then(|()| dir.sync())
     {
-        tracing::debug!("the journal stays beside the seal: {error}");
+        tracing::debug!("kept the journal beside the seal: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The form of a seal's file: a line with a checksum, and a line of JSON.
+//! The file format of a seal: a line with a checksum, and a line of JSON.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,11 +34,11 @@ impl SealError {
     }
 }
 
-/// A seal as it is written. The order of the fields is the order in the file.
+/// The JSON of a seal. The order of the fields is the order in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
-    /// Redundant, for people who read the file: it must be what the rest recomputes to.
+    /// Redundant, for people who read the file: the digest that the rest recomputes to.
     pub(super) digest: String,
     /// The version of sealinit.
     pub(super) sealed_by: String,
@@ -50,7 +50,7 @@ pub(super) struct Record {
     pub(super) manifest: String,
 }
 
-/// One entry of the source table as it is written.
+/// The JSON of one entry of the source table.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryRecord {
@@ -86,7 +86,7 @@ pub(super) struct HexBytes {
 }
 
 impl Record {
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     ///
     /// # Errors
     ///
@@ -97,7 +97,11 @@ impl Record {
         Ok(format!("{MAGIC} {checksum}\n{body}\n").into_bytes())
     }
 
-    /// Reads the bytes of a file whose checksum matches.
+    /// Parses the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Version`], [`SealError::Checksum`] or [`SealError::Json`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, SealError> {
         let text = std::str::from_utf8(bytes).map_err(|_| SealError::Checksum)?;
         let (header, body) = text.split_once('\n').ok_or(SealError::Checksum)?;
@@ -145,7 +149,11 @@ impl TryFrom<EntryRecord> for (PathKey, SourceEntry) {
                 Some(FileDigest { digest, size })
             }
             (None, None) => None,
-            _ => return Err(SealError::contradiction("an entry has half a content")),
+            _ => {
+                return Err(SealError::contradiction(
+                    "an entry has a hash without a size, or a size without a hash",
+                ));
+            }
         };
         let entry = match (record.kind, content) {
             (RecordedKind::File, Some(content)) => SourceEntry::File(content),

@@ -1,7 +1,7 @@
-//! The seal: the record of what was installed.
+//! The seal: the record of the installed configuration.
 //!
-//! It holds declaration, source table and identities, from which the plan is made again at every
-//! start. There is no plan in it, so it cannot record one thing and run another.
+//! It holds declaration, source table and identities, from which every start makes the plan again.
+//! The plan itself is not recorded, so that it cannot contradict them.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ pub(crate) struct Seal {
     pub(crate) digest: Digest,
 }
 
-/// The version that sealed, and the time: information, covered by no digest.
+/// The version that sealed, and the time. The digest covers neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
     /// The version of sealinit.
@@ -41,7 +41,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// This version, now.
+    /// Returns this version and the present time.
     fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -52,7 +52,7 @@ impl Made {
 }
 
 impl Seal {
-    /// The seal of a configuration that was installed, made by this program at this moment.
+    /// Returns the seal of an installed configuration, made by this version now.
     pub(crate) fn of(candidate: &Candidate) -> Self {
         Self {
             declaration: candidate.declaration.clone(),
@@ -64,7 +64,7 @@ impl Seal {
         }
     }
 
-    /// The bytes of the seal's file.
+    /// Returns the bytes of the seal's file.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Seal {
     ///
     /// # Errors
     ///
-    /// The reason why the seal is not valid.
+    /// [`SealError`], the reason why the seal is not valid.
     pub(crate) fn decode(bytes: &[u8], manifest: &Path) -> Result<Self, SealError> {
         let record = Record::decode(bytes)?;
         let declaration =
@@ -120,17 +120,17 @@ impl Seal {
             return Err(SealError::contradiction(why));
         }
         if seal.digest.to_string() != record.digest {
-            let why = "its digest is not what it recomputes to";
+            let why = "its digest is not the one that its parts recompute to";
             return Err(SealError::contradiction(why));
         }
         Ok(seal)
     }
 
-    /// The plan of what was sealed.
+    /// Returns the plan of the sealed configuration.
     ///
     /// # Errors
     ///
-    /// Every contradiction in it.
+    /// Every contradiction in the plan.
     pub(crate) fn plan(&self) -> Result<Plan, Vec<Error>> {
         let plan = Plan::build(
             &self.declaration,

@@ -8,7 +8,7 @@ use crate::install::proof::TestPermit;
 pub(crate) struct Sealed(());
 
 impl Sealed {
-    /// The proof of a first start, at the moment its seal is written.
+    /// Returns the proof of a first start whose seal is written.
     pub(super) fn committed() -> Self {
         Self(())
     }
@@ -20,16 +20,16 @@ impl From<Clean> for Sealed {
     }
 }
 
-/// The reason why a program may be executed.
+/// The reason for which a program may be executed.
 #[derive(Debug)]
 pub(crate) enum Clearance {
     /// The disk agrees with the seal.
     Sealed(Sealed),
-    /// The disk differs, and the manifest says to run the service all the same.
+    /// The disk differs, and the manifest tolerates it (`on_drift: warn`).
     Tolerated(Tolerated),
-    /// A test of what was installed, before it is sealed.
+    /// A test of the installed configuration, before it is sealed.
     Test(TestPermit),
-    /// There is no configuration to differ from.
+    /// There is no configuration (`sealinit init`).
     Unconfigured,
 }
 
