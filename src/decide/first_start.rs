@@ -33,7 +33,7 @@ pub(crate) struct Interrupted {
 }
 
 impl Interrupted {
-    /// Returns an error if it was not of the configuration `digest`.
+    /// Returns [`Error::Interrupted`] if it installed another configuration than `digest`.
     fn conflict(&self, digest: Digest) -> Option<Error> {
         let found = self
             .digest
@@ -61,8 +61,8 @@ impl Admitted {
 ///
 /// # Errors
 ///
-/// [`Error::Pin`] or [`Error::Interrupted`] alone, if it is not the configuration that was meant;
-/// otherwise all `problems`.
+/// [`Error::Pin`] or [`Error::Interrupted`] alone, if the configuration is not the pinned or
+/// interrupted one; otherwise all `problems`.
 pub(crate) fn admit(
     candidate: Candidate,
     problems: Vec<Error>,
@@ -75,16 +75,16 @@ pub(crate) fn admit(
     }
 }
 
-/// The reasons to refuse the first start of the configuration `digest`.
+/// Returns the reasons to refuse the first start of the configuration `digest`.
 pub(crate) fn refusal(
     digest: Digest,
     problems: Vec<Error>,
     pin: Option<Digest>,
     interrupted: Option<&Interrupted>,
 ) -> Vec<Error> {
-    let not_meant = Error::not_pinned(pin, digest)
+    let other_configuration = Error::not_pinned(pin, digest)
         .or_else(|| interrupted.and_then(|interrupted| interrupted.conflict(digest)));
-    not_meant.map_or(problems, Vec::from)
+    other_configuration.map_or(problems, Vec::from)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(crate) struct Circumstances {
     pub(crate) installer: u32,
     /// The uid that this start runs as.
     pub(crate) caller: u32,
-    /// Everything that keeps this start from becoming the service.
+    /// Problems that keep this start from becoming the service.
     pub(crate) obstacles: Vec<Error>,
     pub(crate) manifest: MountedManifest,
     pub(crate) on_manifest_change: OnManifestChange,
@@ -48,7 +48,7 @@ impl Tolerated {
     }
 }
 
-/// What is done before the sealed service runs.
+/// The action before the sealed service runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Run(Clean),
@@ -57,7 +57,8 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// The protection of the sealed entries after this action, if `sealed` was theirs.
+    /// Returns the protection of the sealed entries after this action; `sealed` is theirs at the
+    /// seal.
     pub(crate) fn protection(&self, sealed: Protection) -> Protection {
         match self {
             // The difference may be in what protects them.
@@ -133,10 +134,10 @@ pub(crate) fn decide(
     }
     match on_drift {
         OnDrift::Refuse => Err(refusal(drifts)),
-        // A pinned configuration is the one that runs, and nobody but root replaces what is
-        // sealed, whatever the manifest tolerates. An entry that itself was given to the service
-        // is tolerated, and reported as `lock=partial`.
-        OnDrift::Warn if pinned || drifts.iter().any(|drift| opens(protection, drift)) => {
+        // The manifest cannot tolerate differences from a pinned configuration, or directories in
+        // which other users can replace sealed entries. An entry whose own owner or mode differs is
+        // tolerated, and reported as `lock=partial`.
+        OnDrift::Warn if pinned || drifts.iter().any(|drift| unprotects(protection, drift)) => {
             Err(refusal(drifts))
         }
         OnDrift::Warn => Ok(Action::Warn(Tolerated(drifts))),
@@ -170,8 +171,8 @@ pub(crate) fn restorable(
     Err(obstacles)
 }
 
-/// Whether a difference lets other users replace sealed entries, or hides that they have.
-fn opens(protection: Protection, drift: &Drift) -> bool {
+/// Returns true if a difference lets other users replace sealed entries, or may hide that they did.
+fn unprotects(protection: Protection, drift: &Drift) -> bool {
     match drift {
         Drift::Unreadable { .. } => true,
         Drift::UnsafeParent { .. } => protection != Protection::None,

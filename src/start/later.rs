@@ -19,11 +19,11 @@ use crate::verify::compare::Comparison;
 /// The outcome of an assessment.
 #[derive(Debug)]
 pub(crate) struct Assessment {
-    /// The manifest that is mounted now; `None` if the start is refused before it is looked at.
+    /// The manifest that is mounted now; `None` if the start is refused without comparing it.
     pub(crate) manifest: Option<MountedManifest>,
     /// The mounted sources that have changed since they were sealed.
     pub(crate) changed_sources: Vec<PathBuf>,
-    /// What is done, or every reason for which the start is refused.
+    /// The action, or all reasons to refuse the start.
     pub(crate) action: Result<Action, Vec<Error>>,
 }
 
@@ -38,8 +38,8 @@ pub(crate) struct LaterStart<'a> {
 }
 
 impl LaterStart<'_> {
-    /// Assesses the start. `compare` reads the disk, which is done only if nothing else refuses
-    /// the start.
+    /// Assesses the start. `compare` reads the disk, and is called only if nothing else refuses the
+    /// start.
     pub(crate) fn assess(&self, compare: impl FnOnce() -> Comparison) -> Assessment {
         let Self {
             caller,
@@ -87,9 +87,9 @@ impl LaterStart<'_> {
         Ok(action)
     }
 
-    /// The sources that are mounted and have another size than the sealed one, or were modified
-    /// after the sealing. This takes one stat(2) for each, and misses a change within the second
-    /// of the sealing that keeps the size.
+    /// Returns the mounted sources that differ in size from the sealed ones, or were modified after
+    /// the sealing. Takes one stat(2) for each, and misses a change that keeps the size within the
+    /// second of the sealing.
     fn changed_sources(&self) -> Vec<PathBuf> {
         let sealed_at = i64::try_from(self.seal.made.at).unwrap_or(i64::MAX);
         let changed = |entry: &Entry| {
@@ -107,7 +107,8 @@ impl LaterStart<'_> {
         self.plan.entries.iter().filter_map(changed).collect()
     }
 
-    /// Another command after `--` than the sealed one is drift; none means the sealed one.
+    /// Returns the drift of a command after `--` that is not the sealed one. No command means the
+    /// sealed one.
     fn command_drift(&self) -> Option<Drift> {
         let given = &self.request.command;
         let sealed = &self.plan.service.command;
@@ -119,7 +120,7 @@ impl LaterStart<'_> {
     }
 }
 
-/// A command as it is printed.
+/// Formats a command for messages.
 fn words(command: &[OsString]) -> String {
     let joined = command.join(OsStr::new(" "));
     joined.to_string_lossy().escape_debug().to_string()

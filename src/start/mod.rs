@@ -59,7 +59,7 @@ struct Configured {
 ///
 /// # Errors
 ///
-/// Every reason for which the service was not started.
+/// Every error that kept the service from being started.
 pub(crate) fn start(
     request: &Request,
     supervise: bool,
@@ -86,7 +86,7 @@ pub(crate) fn start(
     if let Clearance::Tolerated(tolerated) = &clearance {
         log_drifts(Level::WARN, tolerated.drifts());
         tracing::warn!(
-            "the disk differs from the seal, and the service runs all the same: on_drift is \"warn\""
+            "the disk differs from the seal; the service runs because on_drift is \"warn\""
         );
     }
     let Host {
@@ -102,7 +102,7 @@ impl Host {
             path: "/".into(),
             source,
         })?;
-        // Files are installed with exactly the mode that they are given.
+        // The umask would change the modes of installed files.
         let umask = umask(Mode::empty());
         let pid = std::process::id();
         Ok(Self {
@@ -164,7 +164,7 @@ fn first_start(
     })
 }
 
-/// Verifies what was sealed, and does what the sealed manifest says about differences.
+/// Verifies the sealed configuration, and applies the sealed manifest's `on_drift`.
 fn later_start(
     request: &Request,
     host: &Host,
@@ -214,7 +214,7 @@ fn later_start(
     })
 }
 
-/// Has the summary name the configuration, however the start ends.
+/// Sets digest and pin of the summary, so that it names them also if the start is refused.
 fn identify(summary: &mut Summary, digest: Digest, pin: Option<Digest>) {
     summary.digest = Some(digest);
     summary.pin = PinStatus::of(pin, digest);

@@ -1,11 +1,11 @@
-//! The words of a start, from the command line and the environment.
+//! The request of a start, from the command line and the environment.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
 
-/// What a start is asked to do; `plan` and `check` answer for the same request.
+/// The parameters of a start, which `plan` and `check` take as well.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The path of the manifest.

@@ -16,7 +16,7 @@ use crate::preflight;
 use crate::start::request::Request;
 use crate::state::StateDir;
 
-/// Where the container that a request is about is seen from.
+/// The place from which the container of a request is examined.
 #[derive(Debug)]
 pub(crate) enum View<'a> {
     /// From inside: this process would start it.
@@ -35,8 +35,8 @@ impl View<'_> {
         }
     }
 
-    /// Absolute sources are paths of the container, which may be mounts that are not seen from
-    /// outside.
+    /// Returns the sources that can be read. Absolute ones are paths of the container, which may be
+    /// mounts that are not visible from outside.
     fn source_scope(&self) -> SourceScope {
         match self {
             Self::Inside { .. } => SourceScope::All,
@@ -45,7 +45,7 @@ impl View<'_> {
     }
 }
 
-/// A request as far as it could be resolved, and all problems.
+/// The resolved parts of a request, and all problems.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
     pub(crate) declaration: Option<Declaration>,
@@ -55,7 +55,7 @@ pub(crate) struct Resolution {
     pub(crate) plan: Option<Plan>,
     /// `None` unless every source could be read.
     pub(crate) digest: Option<Digest>,
-    /// Small contents, as they were when they were hashed.
+    /// Small contents, as they were hashed.
     pub(crate) cache: ContentCache,
     pub(crate) problems: Vec<Error>,
 }
@@ -113,7 +113,7 @@ impl Resolution {
         }
     }
 
-    /// Looks for everything else that would stop the start, as far as it is known what it is.
+    /// Returns everything else that would stop the start, as far as its plan is known.
     fn preflight(
         &self,
         request: &Request,
@@ -140,11 +140,12 @@ impl Resolution {
         }
     }
 
-    /// The configuration as a whole, with the problems that would keep it from being installed.
+    /// Returns the complete configuration, with the problems that would keep it from being
+    /// installed.
     ///
     /// # Errors
     ///
-    /// All problems, if they keep the configuration from being known.
+    /// All problems, if a part of the configuration could not be resolved.
     pub(crate) fn candidate(
         self,
         request: &Request,
