@@ -13,9 +13,9 @@ use crate::fs::metadata::{FileKind, Metadata};
 use crate::fs::root::Root;
 use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, Protection};
 
-/// Returns everything that would keep the entries of `plan` from being installed below `root`.
+/// Returns the problems that would keep the entries of `plan` from being installed below `root`.
 pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Error> {
-    let mut checking = Destinations {
+    let mut destinations = Destinations {
         root,
         plan,
         taken_over: plan.locked_directories(root.installer()),
@@ -26,17 +26,17 @@ pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>)
         errors: Vec::new(),
     };
     for entry in &plan.entries {
-        if let Err(source) = checking.entry(entry) {
-            checking.report(entry, source);
+        if let Err(source) = destinations.entry(entry) {
+            destinations.report(entry, source);
         }
     }
-    checking.errors
+    destinations.errors
 }
 
 struct Destinations<'a> {
     root: &'a Root,
     plan: &'a Plan,
-    /// Planned directories that are closed to other users before anything is put into them.
+    /// Planned directories that are closed to other users before they are filled.
     taken_over: BTreeSet<&'a Path>,
     /// All planned directories: one that is closed even to its owner is opened while it is filled.
     planned: BTreeSet<&'a Path>,
@@ -78,8 +78,8 @@ impl<'a> Destinations<'a> {
         let found = if parent_exists { dir.look(name)? } else { None };
         let stays = match &entry.kind {
             EntryKind::Absent => found.is_none(),
-            // A directory that exists is not made, and the one above it may be read-only: a
-            // mounted volume.
+            // An existing directory is kept, and the one above it may be read-only: a mounted
+            // volume.
             EntryKind::Directory(_) => found.is_some(),
             EntryKind::File(_) => false,
         };

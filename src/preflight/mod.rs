@@ -1,6 +1,6 @@
-//! Finds everything that would stop a start before its first write.
+//! Finds everything that would stop a start, before its first write.
 //!
-//! It only reads, and whatever passes here is checked again when it is done.
+//! It only reads. Each condition is checked again by the step that depends on it.
 
 mod destinations;
 mod own_paths;
@@ -55,8 +55,7 @@ pub(crate) fn first_start(
 }
 
 /// Returns everything that would stop a first start of `plan` by root in the container below
-/// `root`, seen from outside: `mount_points` are there when it starts, and its capabilities are
-/// not known.
+/// `root`, seen from outside: with `mount_points`, and without knowing its capabilities.
 pub(crate) fn first_start_elsewhere(
     root: &Root,
     plan: &Plan,

@@ -41,7 +41,7 @@ struct OwnPaths<'a> {
 }
 
 impl OwnPaths<'_> {
-    /// The path that installing `entry` would replace, remove or give away.
+    /// Returns the path that installing `entry` would replace, remove or give away.
     fn hit_by(&self, entry: &Entry) -> Option<&Path> {
         let dest = real_path(self.root, &entry.dest);
         // A file takes the place of everything below its name as well.
@@ -69,8 +69,8 @@ impl OwnPaths<'_> {
         None
     }
 
-    /// Reports whether other users could change the directory that `entry` makes: whoever can
-    /// change a directory above the state can replace the state, whatever its own mode.
+    /// Returns true if other users could change the directory that `entry` makes. In a directory
+    /// above the state, they could replace the state, whatever its own mode.
     fn gives_away(&self, entry: &Entry) -> bool {
         let EntryKind::Directory(directory) = &entry.kind else {
             return false;
@@ -80,7 +80,7 @@ impl OwnPaths<'_> {
         self.plan.lock != Protection::None && open
     }
 
-    /// The destination of the first entry whose source is below `path`.
+    /// Returns the destination of the first entry whose source is below `path`.
     fn source_below(&self, path: &Path) -> Option<&Path> {
         let is_below = |entry: &&Entry| match &entry.kind {
             EntryKind::File(PlannedFile {
@@ -94,7 +94,7 @@ impl OwnPaths<'_> {
     }
 }
 
-/// `path` with the links in the part of it that exists resolved.
+/// Returns `path` with the links in its existing part resolved.
 fn real_path(root: &Root, path: &Path) -> PathBuf {
     for above in path.ancestors() {
         if let (Ok(dir), Ok(rest)) = (root.dir(above), path.strip_prefix(above)) {

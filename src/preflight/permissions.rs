@@ -1,7 +1,7 @@
-//! Works out the service's permissions from owners, groups and modes.
+//! Computes the service's permissions from owners, groups and modes.
 //!
-//! The kernel would answer for this process and for what exists now, not for another root
-//! directory and for entries that are only planned.
+//! The kernel can be asked only for this process and for existing files, not for another root
+//! directory and for planned entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,10 +23,10 @@ use crate::service::program::{search, unfit, why_not};
 const READ: u32 = 0o4;
 const EXECUTE: u32 = 0o1;
 
-/// Reports whether `service` has the permission `bit` for a file of this owner and mode.
+/// Returns true if `service` has the permission `bit` for a file of this owner and mode.
 fn allows(service: &Service, found: Ownership, bit: u32) -> bool {
     if service.uid == 0 || service.capabilities.unlocks_files() {
-        // Root can do everything but execute a file that nobody can execute.
+        // Root has every permission, but executes only files that some user may execute.
         return bit != EXECUTE || found.mode & 0o111 != 0;
     }
     let shift = match found {
@@ -37,18 +37,18 @@ fn allows(service: &Service, found: Ownership, bit: u32) -> bool {
     found.mode >> shift & bit != 0
 }
 
-/// Reports whether `service` may execute a file of this owner and mode.
+/// Returns true if `service` may execute a file of this owner and mode.
 pub(crate) fn may_execute(service: &Service, found: Ownership) -> bool {
     allows(service, found, EXECUTE)
 }
 
-/// The first directory from `dir` up to the root that `service` may not enter.
+/// Returns the first directory from `dir` up to the root that `service` may not enter.
 fn closed<'d>(service: &Service, dir: &'d Dir) -> Option<&'d Dir> {
     dir.ancestry()
         .find(|dir| !allows(service, dir.metadata().ownership, EXECUTE))
 }
 
-/// Returns everything that would keep `service` from being started below `root`; paths that are
+/// Returns the problems that would keep `service` from being started below `root`. Paths that are
 /// `planned` will exist by then.
 pub(crate) fn obstacles(
     root: &Root,
@@ -76,8 +76,8 @@ pub(crate) fn obstacles(
     errors
 }
 
-/// Looks the service's program up as execvp(3) does, with the `PATH` of the manifest or Docker's
-/// default: the image's is not known here.
+/// Searches for the service's program as execvp(3) does, with the manifest's `PATH` or Docker's
+/// default, since the image's is not known here.
 fn program(
     root: &Root,
     service: &Service,
@@ -102,7 +102,7 @@ fn program(
     found.map(drop)
 }
 
-/// Reports whether there is a program at `path` that `service` may execute.
+/// Returns true if there is a program at `path` that `service` may execute, false if there is none.
 fn executable(
     root: &Root,
     service: &Service,
@@ -143,7 +143,7 @@ fn executable(
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub(crate) dest: PathBuf,
-    /// The file itself, or the directory on the way that is closed.
+    /// The file itself, or the directory on the way that the service may not enter.
     pub(crate) closed: PathBuf,
     pub(crate) ownership: Ownership,
     /// The number of further files behind the same directory.
@@ -164,11 +164,11 @@ impl std::fmt::Display for Unreadable {
         }
         write!(
             f,
-            ": {} is closed to it (mode {mode:04o}, owner {uid}:{gid}); ",
+            ": {} denies it (mode {mode:04o}, owner {uid}:{gid}); ",
             escaped(closed)
         )?;
         f.write_str(
-            "give it to the service's group and open it for that, if the service is to read it",
+            "if the service must read it, give it to the service's group, with the group's permission",
         )
     }
 }
@@ -208,8 +208,8 @@ pub(crate) fn unreadable(root: &Root, plan: &Plan) -> Vec<Unreadable> {
     found
 }
 
-/// The first directory above `dest`, from the bottom, that the service may not enter: as planned,
-/// or as it is now. Missing directories are made with mode 0755.
+/// Returns the first directory above `dest`, from the bottom, that the service may not enter, as it
+/// is planned or exists now. Missing directories are made with mode 0755.
 fn blocked_on_the_way(
     root: &Root,
     plan: &Plan,

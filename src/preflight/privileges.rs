@@ -10,7 +10,7 @@ use crate::service::credentials::surplus_bounding;
 use crate::sys;
 use crate::sys::capability::Capability;
 
-/// Returns everything that keeps this process from taking the credentials of `service` when there
+/// Returns the problems that keep this process from taking the credentials of `service` when there
 /// is nothing to install.
 pub(crate) fn becoming(service: &Service, caller: &Caller) -> Vec<Error> {
     let groups = service.groups.len();
@@ -43,7 +43,7 @@ pub(super) fn foreign_owners(plan: &Plan, caller: &Caller) -> Vec<Error> {
     plan.entries.iter().filter_map(foreign).collect()
 }
 
-/// The work of a start: only a first start installs.
+/// The kind of a start: only a first start installs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     FirstStart,
@@ -65,7 +65,7 @@ pub(super) fn capabilities(
     }
     let kept = service.capabilities.iter();
     needed.extend(kept.map(|capability| (capability, "to keep it for the service".into())));
-    // A capability for the service need only be permitted; the others are used, and must be
+    // A capability for the service need only be permitted. The others are used here, and must be
     // effective.
     let permitted = sys::capabilities().map_or(caller.capabilities, |sets| sets.permitted);
     let is_held = |capability: Capability| {
@@ -85,7 +85,7 @@ pub(super) fn capabilities(
 /// A capability and the reason why it is needed.
 type Need = (Capability, String);
 
-/// The capabilities for installing and reading `entries` as root.
+/// Returns the capabilities for installing and reading `entries` as root.
 fn installing(entries: &[Entry], caller: &Caller, phase: Phase) -> Vec<Need> {
     let mut needed = Vec::new();
     if phase == Phase::FirstStart && entries.iter().any(|entry| gives_away(entry, caller)) {
@@ -101,7 +101,7 @@ fn installing(entries: &[Entry], caller: &Caller, phase: Phase) -> Vec<Need> {
     needed
 }
 
-/// The capabilities for becoming `service` as root.
+/// Returns the capabilities for becoming `service` as root.
 fn dropping(service: &Service, caller: &Caller) -> Vec<Need> {
     let mut needed = Vec::new();
     if service.uid != caller.uid {
@@ -126,7 +126,7 @@ fn gives_away(entry: &Entry, caller: &Caller) -> bool {
         .is_some_and(|found| (found.uid, found.gid) != (caller.uid, caller.gid))
 }
 
-/// Reports whether a sealed file cannot be read without a capability. A file of another user is
+/// Returns true if a sealed file cannot be read without a capability. A file of another user is
 /// opened as that user.
 fn is_unreadable(entry: &Entry, caller: &Caller) -> bool {
     match &entry.kind {
@@ -167,7 +167,7 @@ pub(super) fn user_namespace(service: &Service, entries: &[Entry], caller: &Call
     errors
 }
 
-/// Reports whether `id` is in one of the ranges of a `/proc/PID/uid_map` (`user_namespaces(7)`):
+/// Returns true if `id` is in one of the ranges of a `/proc/PID/uid_map` (`user_namespaces(7)`):
 /// first id inside, first id outside, length.
 fn is_mapped(map: &str, id: u32) -> bool {
     map.lines().any(|line| {

@@ -1,4 +1,4 @@
-//! Looks for what would keep drifted entries from being restored.
+//! Looks for problems that would keep drifted entries from being restored.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use crate::fs::source;
 use crate::plan::{ContentOrigin, Entry, EntryKind, Plan};
 use crate::preflight::privileges::{Phase, capabilities};
 
-/// Returns everything that would keep the entries in `drifts` from being restored.
+/// Returns the problems that would keep the entries in `drifts` from being restored.
 pub(crate) fn restore(root: &Root, plan: &Plan, drifts: &[Drift], caller: &Caller) -> Vec<Error> {
     let paths: BTreeSet<&Path> = drifts.iter().filter_map(Drift::path).collect();
     let drifted: Vec<Entry> = plan
@@ -28,7 +28,7 @@ pub(crate) fn restore(root: &Root, plan: &Plan, drifts: &[Drift], caller: &Calle
         let writable = root
             .parent(&entry.dest)
             .and_then(|(dir, _)| dir.check_writable());
-        // A directory that drifted may be missing or closed: the restore mends that.
+        // A drifted directory may be missing or closed, which the restore repairs.
         if let Err(source) = writable
             && source.is(ErrorKind::ReadOnlyFilesystem)
         {
@@ -63,7 +63,7 @@ fn changed_source(entry: &Entry) -> Option<Error> {
     })
 }
 
-/// A mount over a drifted path cannot be removed from inside the container.
+/// Returns an error for each drifted path under a mount, which a container cannot remove.
 fn mounted_over(drifts: &[Drift]) -> Vec<Error> {
     let mounts = mount_points();
     let drifted: BTreeSet<&Path> = drifts
@@ -81,7 +81,7 @@ fn mounted_over(drifts: &[Drift]) -> Vec<Error> {
     drifted.into_iter().filter_map(mounted_over).collect()
 }
 
-/// Whether the source at `path` has this content still.
+/// Returns true if the source at `path` still has this content.
 fn still_holds(path: &Path, content: FileDigest) -> bool {
     let found = source::open(path)
         .ok()

@@ -1,4 +1,4 @@
-//! Looks for what would keep the service, or one of its tests, from being executed.
+//! Looks for problems that would keep the service, or one of its tests, from being executed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,21 +24,21 @@ pub(super) fn with_tests(plan: &Plan, obstacles: impl Fn(&Service) -> Vec<Error>
     errors
 }
 
-/// Reports whether `plan` installs what is executed at `path`.
+/// Returns true if `plan` installs an executable file at `path`, or a directory above it.
 pub(super) fn installs(plan: &Plan, path: &Path) -> bool {
     plan.entries.iter().any(|entry| match &entry.kind {
         EntryKind::Absent => false,
-        // A file that the service may not execute is as good as none.
+        // A file that the service may not execute does not count.
         EntryKind::File(file) => {
             entry.dest == path && permissions::may_execute(&plan.service, file.ownership)
         }
-        // The new owner and mode decide what is in it and who may enter it.
+        // Its new content, owner and mode are not compared with the present ones.
         EntryKind::Directory(_) => path.starts_with(&entry.dest),
     })
 }
 
-/// Returns everything that would keep the declared service from being started as any user: it is
-/// looked for with the permissions of root, because the service's user is not known.
+/// Returns the problems that would keep the declared service from being started as any user. Its
+/// program is searched for with root's permissions, because the service's user is not known.
 pub(super) fn obstacles_for_any_user(
     root: &Root,
     declaration: &Declaration,
@@ -66,7 +66,7 @@ pub(super) fn obstacles_for_any_user(
     permissions::obstacles(root, &service, |path| is_declared(declaration, path))
 }
 
-/// Reports whether an entry of `declaration` may install `path`.
+/// Returns true if an entry of `declaration` may install `path`.
 fn is_declared(declaration: &Declaration, path: &Path) -> bool {
     declaration.entries.iter().any(|entry| match entry.kind {
         DeclaredKind::File(_) => entry.dest == path,

@@ -130,7 +130,7 @@ sandbox_test!(
                 sandbox.mode(SEAL, 0o420);
             }),
             (
-                "it is owned by uid 1000, and records uid 0 as the one that sealed",
+                "it is owned by uid 1000, and records that uid 0 sealed",
                 |sandbox| {
                     sandbox.owner(SEAL, APP, APP);
                 },

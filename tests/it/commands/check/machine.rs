@@ -33,17 +33,16 @@ sandbox_test!(
             .directory("/srv/closed", 0o700)
             .directory("/srv/closed/sub", 0o755)
             .directory("/srv/opened", 0o700);
-        let tail =
-            "give it to the service's group and open it for that, if the service is to read it";
+        let tail = "if the service must read it, give it to the service's group, with the group's permission";
         let expected = [
             format!(
-                "the service could not read /srv/closed/b and 1 more: /srv/closed is closed to it (mode 0700, owner 0:0); {tail}"
+                "the service could not read /srv/closed/b and 1 more: /srv/closed denies it (mode 0700, owner 0:0); {tail}"
             ),
             format!(
-                "the service could not read /srv/planned/sub/c: /srv/planned is closed to it (mode 0700, owner 0:0); {tail}"
+                "the service could not read /srv/planned/sub/c: /srv/planned denies it (mode 0700, owner 0:0); {tail}"
             ),
             format!(
-                "the service could not read /srv/root: /srv/root is closed to it (mode 0440, owner 0:0); {tail}"
+                "the service could not read /srv/root: /srv/root denies it (mode 0440, owner 0:0); {tail}"
             ),
         ];
         let machine = found(sandbox.launch(), &[], 0);

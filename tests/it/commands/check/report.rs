@@ -221,8 +221,8 @@ sandbox_test!(junit_has_an_escaped_failure_for_each_error, |sandbox| {
     let service = "  <testcase classname=\"sealinit.check\" name=\"service\">\n    \
                    <failure type=\"127\" message=\"cannot find the service&apos;s program /opt/&lt;no&gt;&amp;&apos;such&quot;program\\u{7} \
                    in the image; install it in the image or correct the command\"/>\n  </testcase>\n";
-    let unreadable = "the service could not read /etc/app/app.conf: /etc/app/app.conf is closed to it (mode 0400, owner 0:1000); \
-                      give it to the service&apos;s group and open it for that, if the service is to read it";
+    let unreadable = "the service could not read /etc/app/app.conf: /etc/app/app.conf denies it (mode 0400, owner 0:1000); \
+                      if the service must read it, give it to the service&apos;s group, with the group&apos;s permission";
     let lenient = check(sandbox.launch(), &["--format", "junit"], 1).stdout;
     assert!(
         lenient.contains(" tests=\"8\" failures=\"1\" errors=\"0\""),
