@@ -1,5 +1,4 @@
-//! The state directory: the journal of a first start that has not ended, or the seal of one that
-//! has.
+//! The state directory: the journal of a first start under way, and the seal of one that ended.
 //!
 //! The existence of the seal is the commit point: without it every start is a first start, with it
 //! none is.
