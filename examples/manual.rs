@@ -1,5 +1,5 @@
-//! Writes the manual pages and the shell completions into a directory, out of the binary's own definition of its command line:
-//! `cargo run --example manual -- target/manual`.
+//! Writes manual pages and shell completions to a directory, generated from the definition of the
+//! command line: `cargo run --example manual -- target/manual`.
 
 use std::path::PathBuf;
 use std::{env, fs, io};

@@ -1,13 +1,15 @@
-//! Plays the life of a container in a throw-away root directory: first start, second start, tampering, refusal.
+//! Runs a container in a temporary root directory: first start, second start, a change by hand,
+//! refusal.
 //!
 //! ```text
 //! cargo run --example quickstart
 //! ```
 //!
-//! Needs no container engine and nothing installed. As root it makes namespaces of its own; without root it makes a user
-//! namespace where the kernel allows that. This one static program plays all the parts: the operator (below), sealinit and the
-//! service (as which it is installed in the throw-away root).
-#![allow(clippy::print_stdout, clippy::print_stderr)] // an example is there to be watched
+//! No container engine is needed. As root, the example creates PID and mount namespaces; without
+//! root, it also creates a user namespace, if the kernel allows it. This one static program has
+//! three roles: the operator, and as copies in the temporary root directory sealinit and the
+//! service.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the output is the purpose of the example
 
 use std::error::Error;
 use std::fs::{self, Permissions};
@@ -22,7 +24,7 @@ use nix::unistd::{chroot, getgid, getuid};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// The manifest, as an operator would bind-mount it at /etc/sealinit.
+/// The manifest, which an operator would mount at `/etc/sealinit`.
 const MANIFEST: &str = r#"{
   "version": 1,
   "service": {SERVICE, "umask": "0027"},
@@ -34,14 +36,14 @@ const MANIFEST: &str = r#"{
 }
 "#;
 
-/// How this machine lets us play.
+/// The isolation that this machine allows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Root, in namespaces of its own: the whole story.
-    Root,
-    /// Root in a container that may not make namespaces: a chroot, and sealinit is not PID 1.
+enum Isolation {
+    /// PID and mount namespaces, created by root.
+    Namespaces,
+    /// A chroot, for root in a container that cannot create namespaces: sealinit is not PID 1.
     Chroot,
-    /// A user namespace with one uid: nothing can be locked, only verified.
+    /// A user namespace with a single uid: files are verified, but cannot be locked.
     SingleUser,
 }
 
@@ -53,9 +55,9 @@ fn main() -> ExitCode {
         arguments.next().as_deref(),
     ) {
         (Some("sealinit"), _) => sealinit::main(),
-        (Some("service"), tries) => service(tries.is_some()),
+        (Some("service"), attack) => service(attack.is_some()),
         (_, Some("start")) => outcome(start(arguments.next(), arguments.next())),
-        _ => outcome(play()),
+        _ => outcome(operate()),
     }
 }
 
@@ -66,71 +68,73 @@ fn outcome(result: Outcome<ExitCode>) -> ExitCode {
     })
 }
 
-/// The service: shows what it was given, and tries what a breached service would try.
-fn service(tries: bool) -> ExitCode {
+/// The service: prints its credentials and configuration. With `attack` it also tries what a
+/// compromised service would try.
+fn service(attack: bool) -> ExitCode {
     println!(
-        "service: I am pid {}, uid {}, gid {}",
+        "service: pid {}, uid {}, gid {}",
         process::id(),
         getuid(),
         getgid()
     );
     match fs::read_to_string("/etc/app/app.conf") {
-        Ok(text) => println!("service: my configuration says {:?}", text.trim_end()),
-        Err(error) => println!("service: I cannot read my configuration: {error}"),
+        Ok(text) => println!("service: /etc/app/app.conf: {:?}", text.trim_end()),
+        Err(error) => println!("service: cannot read /etc/app/app.conf: {error}"),
     }
-    if !tries {
+    if !attack {
         return ExitCode::SUCCESS;
     }
-    for (what, tried) in [
+    for (action, result) in [
         (
-            "write to my configuration",
+            "write to /etc/app/app.conf",
             fs::OpenOptions::new()
                 .append(true)
                 .open("/etc/app/app.conf")
                 .map(drop),
         ),
-        ("replace it", fs::remove_file("/etc/app/app.conf")),
-        ("forge the seal", fs::remove_file("/var/lib/sealinit/seal")),
         (
-            "keep data in /var/lib/app",
-            fs::write("/var/lib/app/data", "mine"),
+            "remove /etc/app/app.conf",
+            fs::remove_file("/etc/app/app.conf"),
+        ),
+        ("remove the seal", fs::remove_file("/var/lib/sealinit/seal")),
+        (
+            "create /var/lib/app/data",
+            fs::write("/var/lib/app/data", "data\n"),
         ),
     ] {
-        match tried {
-            Ok(()) => println!("service: may I {what}? yes"),
-            Err(error) => println!("service: may I {what}? no: {error}"),
+        match result {
+            Ok(()) => println!("service: {action}: allowed"),
+            Err(error) => println!("service: {action}: {error}"),
         }
     }
     ExitCode::SUCCESS
 }
 
-/// The operator's part.
-fn play() -> Outcome<ExitCode> {
-    let stage = choose_stage()?;
-    let root = ThrowAway::new(stage)?;
-    println!("A throw-away container root: {}", root.0.display());
-    match stage {
-        Stage::Root => {}
-        Stage::Chroot => println!(
-            "(No namespaces can be made here; so it is a chroot, and sealinit is not PID 1.)"
+/// The operator: starts the container three times.
+fn operate() -> Outcome<ExitCode> {
+    let isolation = choose_isolation()?;
+    let root = TemporaryRoot::new(isolation)?;
+    println!("The root directory of the container: {}", root.0.display());
+    match isolation {
+        Isolation::Namespaces => {}
+        Isolation::Chroot => println!(
+            "(Namespaces cannot be created here: this is a chroot, and sealinit is not PID 1.)"
         ),
-        Stage::SingleUser => println!(
-            "(No root and no subordinate ids here: one uid plays everybody, so files are verified but not locked: lock=none.)"
+        Isolation::SingleUser => println!(
+            "(Without root and subordinate ids there is one uid: files are verified, but not locked (lock=none).)"
         ),
     }
 
     println!(
-        "\n1. First start. The manifest is read, files are installed and locked, the seal is written last."
+        "\n1. First start: the manifest is read, files are installed and locked, and the seal is written."
     );
-    root.start(stage, 0)?;
+    root.start(isolation, 0)?;
 
-    println!("\n2. Second start. The seal is verified; the manifest is not needed any more.");
+    println!("\n2. Second start: the seal is verified. The manifest is not needed any more.");
     fs::remove_dir_all(root.0.join("etc/sealinit"))?;
-    root.start(stage, 0)?;
+    root.start(isolation, 0)?;
 
-    println!(
-        "\n3. Somebody changes a running deployment by hand: echo 'greeting = goodbye' >> /etc/app/app.conf"
-    );
+    println!("\n3. A change by hand: echo 'greeting = goodbye' >> /etc/app/app.conf");
     let config = root.0.join("etc/app/app.conf");
     fs::set_permissions(&config, Permissions::from_mode(0o640))?;
     fs::write(
@@ -140,25 +144,28 @@ fn play() -> Outcome<ExitCode> {
     fs::set_permissions(&config, Permissions::from_mode(0o440))?;
 
     println!(
-        "\n4. Third start. The disk differs from the seal, so the service does not run. That is exit code 80."
+        "\n4. Third start: the disk differs from the seal, and the service is not started (80)."
     );
-    root.start(stage, 80)?;
+    root.start(isolation, 80)?;
 
-    println!(
-        "\nA new container, made from the same image and the new configuration, would be a first start again."
-    );
+    println!("\nA new container of the same image would be a first start again.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Finds out what this machine allows; re-executes itself with subordinate ids where there are some.
-fn choose_stage() -> Outcome<Stage> {
+/// Returns the isolation that this machine allows. Without root, this program is executed again with
+/// subordinate ids, if there are any.
+fn choose_isolation() -> Outcome<Isolation> {
     const MAPPED: &str = "SEALINIT_QUICKSTART_MAPPED";
     if getuid().is_root() {
         let allowed = Command::new(env::current_exe()?)
             .args(["start", "probe"])
             .status()?
             .success();
-        return Ok(if allowed { Stage::Root } else { Stage::Chroot });
+        return Ok(if allowed {
+            Isolation::Namespaces
+        } else {
+            Isolation::Chroot
+        });
     }
     let mapped = ["--user", "--map-root-user", "--map-auto", "--"];
     let probe = Command::new("unshare").args(mapped).arg("true").output();
@@ -170,23 +177,23 @@ fn choose_stage() -> Outcome<Stage> {
             .status()?;
         process::exit(status.code().unwrap_or(1));
     }
-    Ok(Stage::SingleUser)
+    Ok(Isolation::SingleUser)
 }
 
-/// The root of a container that is removed when it is no longer needed.
-struct ThrowAway(PathBuf);
+/// The root directory of a container, removed on drop.
+struct TemporaryRoot(PathBuf);
 
-impl ThrowAway {
-    fn new(stage: Stage) -> Outcome<Self> {
+impl TemporaryRoot {
+    fn new(isolation: Isolation) -> Outcome<Self> {
         let root = Self(env::temp_dir().join(format!("sealinit-quickstart-{}", process::id())));
-        let service = match stage {
-            Stage::SingleUser => r#""command": ["/usr/bin/service"]"#,
-            _ => r#""command": ["/usr/bin/service", "and try to change things"], "user": "app""#,
+        let service = match isolation {
+            Isolation::SingleUser => r#""command": ["/usr/bin/service"]"#,
+            _ => r#""command": ["/usr/bin/service", "attack"], "user": "app""#,
         };
         for directory in ["etc/sealinit", "sbin", "usr/bin", "var/lib"] {
             fs::create_dir_all(root.0.join(directory))?;
         }
-        // What mkdir made depends on the umask; in an image these are root's and open to be entered.
+        // The modes that mkdir(2) sets depend on the umask.
         for directory in [
             "",
             "etc",
@@ -216,12 +223,12 @@ impl ThrowAway {
         Ok(root)
     }
 
-    /// Starts the container and checks how it ended.
-    fn start(&self, stage: Stage, expected: i32) -> Outcome<()> {
-        let how = match stage {
-            Stage::Root => "namespaces",
-            Stage::Chroot => "chroot",
-            Stage::SingleUser => "user",
+    /// Starts the container, and checks its exit code.
+    fn start(&self, isolation: Isolation, expected: i32) -> Outcome<()> {
+        let how = match isolation {
+            Isolation::Namespaces => "namespaces",
+            Isolation::Chroot => "chroot",
+            Isolation::SingleUser => "user",
         };
         let status = Command::new(env::current_exe()?)
             .arg("start")
@@ -237,13 +244,13 @@ impl ThrowAway {
     }
 }
 
-impl Drop for ThrowAway {
+impl Drop for TemporaryRoot {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The container engine's part: enters the root and runs sealinit there, as PID 1 where possible.
+/// The container engine: enters the root directory and runs sealinit, as PID 1 where possible.
 fn start(how: Option<String>, root: Option<String>) -> Outcome<ExitCode> {
     let namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
     let how = how.unwrap_or_default();
@@ -267,11 +274,8 @@ fn start(how: Option<String>, root: Option<String>) -> Outcome<ExitCode> {
             )?;
         }
         "user" => {
-            unshare(namespaces | CloneFlags::CLONE_NEWUSER).map_err(|error| {
-                format!(
-                    "this needs root, or a kernel that allows user namespaces to everybody: {error}"
-                )
-            })?;
+            unshare(namespaces | CloneFlags::CLONE_NEWUSER)
+                .map_err(|error| format!("cannot create a user namespace without root: {error}"))?;
             fs::write("/proc/self/setgroups", "deny")?;
             fs::write("/proc/self/uid_map", format!("1000 {uid} 1"))?;
             fs::write("/proc/self/gid_map", format!("1000 {gid} 1"))?;
