@@ -5,6 +5,7 @@
 
 mod hardened;
 mod options;
+mod readme;
 mod reports;
 mod services;
 mod supervised;

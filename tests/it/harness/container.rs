@@ -28,6 +28,11 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// Its name in the engine.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The value of this key in `docker inspect`.
     fn inspect(&self, key: &str) -> String {
         docker(["inspect", "--format", &format!("{{{{{key}}}}}"), &self.name])

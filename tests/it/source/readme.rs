@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::tree::{Source, sources};
 use super::{blocks, read};
-use crate::harness::{Directory, digest, leave_out, repository, sealinit};
+use crate::harness::{Directory, digest, hash, leave_out, repository, sealinit};
 
 /// Makes every source that a manifest names, so that it can be read as a whole.
 fn make_sources(manifest: &Value, directory: &Path) {
@@ -199,6 +199,55 @@ fn the_readme_names_every_option_and_subcommand() {
                     "the README does not name {word} of sealinit {command}"
                 );
             }
+        }
+    }
+}
+
+/// Hashes are printed with their beginning, so that an edit of the example changes the README.
+#[test]
+fn the_readme_prints_the_hashes_of_the_example() {
+    let scratch = Directory::new();
+    for name in ["manifest.json", "nginx.conf", "html"] {
+        scratch.copy(repository().join("examples/nginx").join(name), name);
+    }
+    let configuration = fs::read(scratch.path("nginx.conf")).unwrap();
+    let known = [
+        digest(&scratch.path("manifest.json")),
+        format!("sha256:{}", hash(&configuration)),
+    ];
+    let readme = read("README.md");
+    let mut seen = 0;
+    for printed in readme.split("sha256:").skip(1) {
+        let Some((beginning, _)) = printed.split_once('…') else {
+            continue;
+        };
+        if beginning.is_empty() || beginning.contains(|c: char| !c.is_ascii_hexdigit()) {
+            continue;
+        }
+        seen += 1;
+        let beginning = format!("sha256:{beginning}");
+        assert!(
+            known.iter().any(|hash| hash.starts_with(&beginning)),
+            "{beginning} is none of {known:?}"
+        );
+    }
+    assert!(seen > 10, "the README prints {seen} hashes");
+    let size = format!("({} bytes)", configuration.len());
+    assert!(readme.contains(&size), "the README does not print {size}");
+}
+
+/// Tables, code and output have the lines that they need.
+#[test]
+fn prose_in_the_readme_is_wrapped() {
+    for path in ["README.md", "examples/README.md"] {
+        let mut in_block = false;
+        for line in read(path).lines() {
+            in_block ^= line.starts_with("```");
+            let is_prose = !in_block && !line.starts_with('|');
+            assert!(
+                !is_prose || line.chars().count() <= 100,
+                "{path}: longer than 100 columns: {line}"
+            );
         }
     }
 }
