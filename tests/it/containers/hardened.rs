@@ -11,7 +11,8 @@ docker_test!(a_read_only_container_needs_tmpfs_alone, {
     let container = serving(&format!("--read-only {TMPFS}"), &configuration);
     assert_eq!(container.summary().get("state"), "sealed");
     let stderr = container.logs().stderr;
-    let warned = |line: &str| line.starts_with("sealinit: warning: ") && line.contains("in memory");
+    let warned =
+        |line: &str| line.starts_with("sealinit: warning: the state directory is on a tmpfs: ");
     assert!(stderr.lines().any(warned), "{stderr}");
     assert_eq!(container.summary().get("lock"), "full");
     container.status().is_without_privileges(WWW_DATA, WWW_DATA);
