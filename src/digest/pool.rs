@@ -16,11 +16,10 @@ use nix::unistd::Pid;
 
 use crate::digest::sha256::{Buffer, FileDigest};
 
-/// Bytes below which a file is worked on at once: there is little to gain, and the caller would
-/// have to remember each.
+/// Bytes below which the caller does the work itself, since a thread would gain little.
 const SHORT: u64 = 16 * 1024;
 
-/// Bytes of work after which threads are started; a single one takes milliseconds for them.
+/// Bytes of work after which threads are started; one thread takes milliseconds for them.
 const MUCH: u64 = 8 * 1024 * 1024;
 
 /// The most threads, each with open files and a buffer of 64 KiB.
@@ -39,7 +38,7 @@ type Work<T> = Box<dyn FnOnce(&mut Buffer) -> T + Send>;
 /// Work that waits, with its number. Shared by the threads, and by the caller at the end.
 type Waiting<T> = Mutex<Receiver<(usize, Work<T>)>>;
 
-/// Does work with results of type `T`, at once or on threads.
+/// A pool that does work with results of type `T`, in the caller or on threads.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     buffer: Buffer,
@@ -186,7 +185,7 @@ fn work_off<T>(waiting: &Waiting<T>, results: &Sender<(usize, T)>) {
     }
 }
 
-/// Hashes files, at once or on threads.
+/// A pool that hashes files, in the caller or on threads.
 #[derive(Debug)]
 pub(crate) struct HashPool(Pool<io::Result<FileDigest>>);
 

@@ -46,7 +46,7 @@ impl Buffer {
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
-    /// The hash of `bytes`.
+    /// Returns the hash of `bytes`.
     #[must_use]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
@@ -73,7 +73,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Why a text is not a digest.
+/// The error for a text that is not a digest.
 #[derive(Debug, thiserror::Error)]
 #[error("a digest is written sha256:<64 hexadecimal digits>")]
 pub(crate) struct ParseDigestError;
@@ -118,7 +118,7 @@ impl FileDigest {
     }
 }
 
-/// A hash in the making.
+/// A hash that is being computed.
 #[derive(Debug, Default)]
 pub(crate) struct Hasher {
     state: Sha256,
@@ -131,7 +131,7 @@ impl Hasher {
         self.length += bytes.len() as u64;
     }
 
-    /// The hash, and how many bytes went into it.
+    /// Returns the hash, and the number of bytes in it.
     pub(crate) fn finish(self) -> FileDigest {
         FileDigest {
             digest: Digest(self.state.finalize().into()),

@@ -42,19 +42,19 @@ const FEW: usize = 16;
 /// The first kernel whose `syncfs(2)` reports errors of write-back.
 const REPORTS_ERRORS: (u32, u32) = (5, 8);
 
-/// How often it is checked, during a sync, whether its progress is to be logged.
+/// The interval of checks, during a sync, for progress that is to be logged.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The file systems with changes that are not on disk yet.
 #[derive(Debug)]
 pub(crate) struct Barrier {
-    /// Whether any file system may be synced as a whole.
+    /// True if file systems may be synced as a whole.
     whole: bool,
     /// By device number.
     file_systems: BTreeMap<u64, FileSystem>,
 }
 
-/// How changes on one file system reach the disk.
+/// The way in which changes on one file system reach the disk.
 #[derive(Debug)]
 enum FileSystem {
     /// Each is synced by itself.
@@ -63,7 +63,7 @@ enum FileSystem {
     Whole {
         fd: OwnedFd,
         path: PathBuf,
-        /// Whether errors of write-back are reported.
+        /// True if errors of write-back are reported.
         reports: bool,
     },
 }
@@ -104,8 +104,8 @@ impl Barrier {
         Ok(covered)
     }
 
-    /// Has the file system of `dir` synced by [`Self::pass`] in any case: for changes of files
-    /// that are not opened, so that they cannot be synced one by one.
+    /// Includes the file system of `dir` in [`Self::pass`] in any case: for changes of files that
+    /// are not opened, and so cannot be synced one by one.
     pub(crate) fn include(&mut self, dir: &Dir) -> Result<(), FsError> {
         let device = dir.metadata().device;
         if !matches!(

@@ -24,7 +24,7 @@ pub(crate) struct Placement<'a> {
     pub(crate) temporary: &'a OsStr,
     pub(crate) name: &'a OsStr,
     pub(crate) ownership: Ownership,
-    /// Whether the file is synced before it is renamed.
+    /// True if the file is synced before it is renamed.
     pub(crate) sync: bool,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn write_and_reread(file: &mut File, path: &Path, bytes: &[u8]) -> Re
         Err(FsError::io(
             "cannot write",
             path,
-            io::Error::other("the disk holds something else"),
+            io::Error::other("the disk holds other content than was written"),
         ))
     }
 }

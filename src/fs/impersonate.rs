@@ -18,7 +18,7 @@ pub(crate) struct Impersonation {
 impl Impersonation {
     /// Acts as `uid` and `gid`; `None` if `uid` is root or this process is not.
     pub(crate) fn owner(uid: u32, gid: u32) -> Option<Self> {
-        // Most belongs to root and needs no question.
+        // Most directories belong to root, and take no system call here.
         (uid != 0 && geteuid().is_root()).then(|| {
             // The gid first: with the uid go the capabilities that changing the gid needs.
             let gid = setfsgid(Gid::from_raw(gid));

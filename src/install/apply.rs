@@ -1,4 +1,4 @@
-//! The steps of an installation, in their order.
+//! Carries out the steps of an installation, in their order.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,10 @@ use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, PlannedFile, Protect
 pub(super) struct Application<'a> {
     root: &'a Root,
     entries: Vec<&'a Entry>,
-    /// Whether directories on the way must be closed to other users.
+    /// True if directories on the way must be closed to other users.
     locked: bool,
-    /// Whether a directory in the place of a file is removed, and the other way round.
+    /// True if a directory in the place of a file is removed, and a file in the place of a
+    /// directory.
     replace: bool,
     files: FileInstaller<'a>,
     barrier: Barrier,
@@ -57,7 +58,7 @@ impl<'a> Application<'a> {
         }
     }
 
-    /// Also removes a directory in the place of a file, and the other way round.
+    /// Also removes a directory in the place of a file, and a file in the place of a directory.
     pub(super) fn replacing(mut self) -> Self {
         self.replace = true;
         self
@@ -125,7 +126,7 @@ impl<'a> Application<'a> {
         let me = self.root.installer();
         let dir = self.root.dir(dest)?;
         let found = dir.metadata().ownership;
-        // Another user's is left to that user, unless not even that one can write in it.
+        // A directory of another user is opened only if that user cannot write in it either.
         if directory.ownership.uid == me || found.mode & 0o300 != 0o300 {
             let opened = Ownership {
                 uid: me,
@@ -231,8 +232,8 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Has a change of the name `dest` in `dir` reach the disk. Returns true if the barrier covers
-    /// it.
+    /// Records a change of the name `dest` in `dir`, to be synced. Returns true if the barrier
+    /// covers it.
     fn changes_names(&mut self, dir: &Dir, dest: &'a Path) -> Result<bool, FsError> {
         let covered = self.barrier.covers(dir)?;
         if !covered {
@@ -262,7 +263,7 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Has an error of write-back reported. Nothing is left to be written.
+    /// Syncs a written file again, which reports an error of its write-back.
     fn sync_again(&self, dest: &Path) -> Result<(), FsError> {
         let (dir, name) = self.root.parent(dest)?;
         match dir.open_file(name)? {

@@ -1,7 +1,7 @@
-//! The installation of files under a temporary name, which becomes the final one.
+//! Installs files under a temporary name, and renames them to the final one.
 //!
-//! Contents of some length are copied by a [`Pool`]; names stay with this thread, which acts as
-//! the owner of a directory for them.
+//! Long contents are copied by a [`Pool`]. Names are created by this thread alone, which acts as
+//! the owner of the directory for them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -28,7 +28,7 @@ pub(super) struct Target<'a> {
     pub(super) name: &'a OsStr,
     pub(super) dest: &'a Path,
     pub(super) file: &'a PlannedFile,
-    /// Whether it is synced before it gets its name.
+    /// True if it is synced before it gets its name.
     pub(super) sync: bool,
 }
 
@@ -119,14 +119,14 @@ impl<'a> FileInstaller<'a> {
         self.complete(ready)
     }
 
-    /// Completes all that are pending.
+    /// Completes all pending files.
     ///
     /// # Errors
     /// Those of [`Self::install`]. No temporary file is left, as far as they could be removed.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         let finished = self.pool.finish();
         let completed = self.complete(finished);
-        // After an error that was met before.
+        // After an earlier error.
         for (_, temporary) in std::mem::take(&mut self.pending) {
             temporary.remove();
         }
@@ -161,7 +161,7 @@ impl Temporary<'_> {
             sync,
         } = &self.target;
         let placed = result.and_then(|()| {
-            // Not verified afterwards: then it is the service's.
+            // A mutable file is not verified afterwards: it belongs to the service then.
             if wanted.mutable {
                 read_back(&mut file, dest, self.content).map_err(CopyError::Write)?;
             }
@@ -195,7 +195,7 @@ fn failed(dest: &Path, source: FsError) -> Error {
     }
 }
 
-/// Compares the content on disk with the planned one, while the file has no name that is used.
+/// Compares the content on disk with the planned one, before the file gets its final name.
 fn read_back(file: &mut fs::File, path: &Path, expected: FileDigest) -> Result<(), FsError> {
     let failed = |source: io::Error| FsError::io("cannot read back", path, source);
     file.rewind().map_err(failed)?;
@@ -203,7 +203,9 @@ fn read_back(file: &mut fs::File, path: &Path, expected: FileDigest) -> Result<(
     if found == expected {
         Ok(())
     } else {
-        Err(failed(io::Error::other("the disk holds something else")))
+        Err(failed(io::Error::other(
+            "the disk holds other content than was written",
+        )))
     }
 }
 

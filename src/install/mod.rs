@@ -1,4 +1,4 @@
-//! The installation of a plan on disk: every file whole or not at all.
+//! Installs a plan on disk: every file completely or not at all.
 //!
 //! No file is more readable at any time than it will be, and nothing is changed outside the
 //! destinations. The [plan](crate::plan) decides what is installed; a source that has changed

@@ -9,7 +9,7 @@ use crate::install::apply::Application;
 use crate::plan::reading::ContentCache;
 use crate::plan::{Entry, EntryKind, Plan};
 
-/// Installs again what is at `paths`, and removes what stands in its place.
+/// Installs the entries at `paths` again, and removes anything else in their place.
 ///
 /// # Errors
 /// The first step that failed. The steps before it are not undone; the next start restores again.

@@ -1,4 +1,4 @@
-//! Compares what was observed with a plan. Pure: everything that it needs was read before.
+//! Compares the observed state with a plan. It is pure: everything that it needs was read before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -50,7 +50,7 @@ impl Comparison {
         by_path
     }
 
-    /// All differences, unreadable entries last: where something has drifted, that is most often
+    /// Returns all differences, unreadable entries last, since another drift is often the reason
     /// why they cannot be read.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Comparison {
 }
 
 struct Comparing<'a> {
-    /// Whether directories on the way must be closed to other users.
+    /// True if directories on the way must be closed to other users.
     locked: bool,
     installer: u32,
     /// Directories that are entries themselves: their own comparison reports them.
@@ -158,7 +158,7 @@ impl Comparing<'_> {
         }
     }
 
-    /// Reports that something else than `expected` was found, or nothing.
+    /// Adds the difference of an entry that is missing or of another type than `expected`.
     fn other(&mut self, entry: &Entry, expected: FileKind, found: &Found) {
         let path = entry.dest.clone();
         self.extend([match kind_of(found) {
@@ -232,7 +232,7 @@ fn content_change(
     })
 }
 
-/// The type of what was found; `None` for nothing.
+/// Returns the type of a found entry, or `None` if there is none.
 fn kind_of(found: &Found) -> Option<FileKind> {
     match found {
         Found::Unknown | Found::Nothing | Found::Blocked { .. } => None,

@@ -1,4 +1,4 @@
-//! Compares the disk with a plan: reads what is there, then judges it.
+//! Compares the disk with a plan: observes it first, then compares.
 
 pub(crate) mod compare;
 pub(crate) mod observe;

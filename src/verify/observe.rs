@@ -51,7 +51,7 @@ pub(crate) struct ObservedEntry {
     pub(crate) error: Option<FsError>,
 }
 
-/// A directory that others than the installer can change.
+/// A directory that users other than the installer can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnsafeParent {
     pub(crate) path: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) struct UnsafeParent {
     pub(crate) mode: u32,
 }
 
-/// What there is at a destination.
+/// The entry found at a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It could not be read.
@@ -80,7 +80,7 @@ pub(crate) enum Found {
         /// Names that an exact directory may not have.
         extra: Vec<(OsString, FileKind)>,
     },
-    /// Something else than the plan has.
+    /// An entry of another type than the planned one.
     Other(FileKind),
 }
 
@@ -231,7 +231,7 @@ impl Observer<'_> {
     }
 }
 
-/// The meaning for an entry of an error on the way to it.
+/// Converts an error on the way to an entry into the state of the entry.
 fn blocked(error: FsError) -> Result<Found, FsError> {
     match error {
         FsError::Missing { .. } => Ok(Found::Nothing),

@@ -66,7 +66,7 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
         assert_eq!(out, golden, "{what}");
         assert_eq!(next.state(), "verified", "{what}");
     } else {
-        // The code tells which file system is full.
+        // The exit code depends on the file system that is full.
         let expected = if target == "/etc/app" { "73\n" } else { "74\n" };
         assert_eq!(code, expected, "{what}");
         assert_eq!(out, "", "the service ran: {what}");

@@ -306,7 +306,7 @@ sandbox_test!(
                 let reason = if start.log().contains(compared) {
                     compared
                 } else {
-                    "the disk holds something else"
+                    "the disk holds other content than was written"
                 };
                 let failed = start.failed(code, reason);
                 assert_eq!(failed.errors().len(), 1, "{call}\n{failed:?}");
