@@ -19,7 +19,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Asks the kernel.
+    /// Reads the credentials from the kernel.
     ///
     /// # Errors
     ///

@@ -34,8 +34,8 @@ pub(crate) struct ServiceIdentity {
 }
 
 impl Identities {
-    /// Returns how these identities, read from a seal, contradict `declaration`. Of a name this
-    /// cannot be found out; of an id, and of root, it can.
+    /// Returns the contradiction between these identities, read from a seal, and `declaration`.
+    /// Only ids and root can be compared; a name has no id in the seal's manifest.
     pub(crate) fn contradiction(&self, declaration: &Declaration) -> Option<&'static str> {
         let service = &declaration.service;
         let differs = |account: Option<&Placed<Account>>, found: u32| {

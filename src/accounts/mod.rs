@@ -1,4 +1,4 @@
-//! Users and groups: names, ids, and who the service and the caller are.
+//! Users and groups: names, ids, and the identities of the service and the caller.
 
 mod caller;
 mod identity;

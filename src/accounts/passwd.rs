@@ -15,7 +15,7 @@ use crate::json::nearest;
 /// (CVE-2024-9676).
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A line of `passwd(5)`, as far as it matters here.
+/// The fields of a `passwd(5)` line that sealinit uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) name: String,
@@ -171,12 +171,14 @@ fn parse_group(text: &str) -> Vec<Group> {
     text.lines().filter_map(parse).collect()
 }
 
-/// A name that can be meant: `+` and `-` lines are NIS's, and an empty name is nobody's.
+/// Returns the name of a usable line. Lines with `+` and `-` belong to NIS, and no account has an
+/// empty name.
 fn account_name(name: &str) -> Option<String> {
     (!name.is_empty() && !name.starts_with(['+', '-'])).then(|| name.to_owned())
 }
 
-/// Digits only: `u32::from_str` takes a leading `+`, and `4294967295` is `(uid_t) -1`, "unchanged".
+/// Parses an id of digits only: `u32::from_str` takes a leading `+`, and `4294967295` is `(uid_t)
+/// -1`, "unchanged".
 pub(crate) fn parse_id(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits

@@ -45,7 +45,8 @@ impl UserSpec {
     ///
     /// # Errors
     ///
-    /// Every name that is unknown, or every id that `caller` cannot take.
+    /// [`Error::UnknownAccount`] for each unknown name, [`Error::NoPrimaryGroup`], or an error for
+    /// each id that `caller` cannot take.
     pub(crate) fn resolve(
         &self,
         accounts: &Accounts,

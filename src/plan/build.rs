@@ -1,4 +1,4 @@
-//! Plans the entries: what the sources hold, with the owners and modes of the declaration.
+//! Plans the entries: the contents of the sources, with the declared owners and modes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -137,8 +137,8 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The planned state of `dest` and the place that declares it; `None` if there is none, which
-    /// is so for a mutable file without its optional source.
+    /// Returns the planned state of `dest` and the place that declares it, or `None` for a mutable
+    /// file without its optional source.
     fn kind(
         &self,
         dest: &Path,

@@ -1,6 +1,6 @@
-//! A declaration with its sources, all of one moment.
+//! Reads a declaration with its sources, consistently at one moment.
 //!
-//! This is the one place behind the formats that knows them.
+//! This is the only module behind the formats that depends on them.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::plan::sources::SourceTable;
 pub(crate) struct Configuration {
     pub(crate) declaration: Declaration,
     pub(crate) sources: SourceTable,
-    /// Small contents, as they were when they were hashed.
+    /// Small contents, as they were hashed.
     pub(crate) cache: ContentCache,
     /// `None` unless every source could be read.
     pub(crate) digest: Option<Digest>,

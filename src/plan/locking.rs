@@ -1,4 +1,4 @@
-//! Checks that what is locked is not the service's to change.
+//! Checks that the service cannot change locked entries.
 
 use std::collections::BTreeSet;
 use std::path::Path;

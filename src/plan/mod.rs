@@ -26,7 +26,7 @@ pub(crate) use self::entry::{
 };
 pub(crate) use self::service::{ConfigTest, Login, MAX_GROUPS, Protection, Service};
 
-/// The state that a start is to reach.
+/// The state that a start installs or verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// In byte order of destinations, so that a directory comes before what is in it.

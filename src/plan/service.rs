@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::plan::supervision::SupervisionConfig;
 use crate::sys::capability::CapabilitySet;
 
-/// `NGROUPS_MAX` of linux/limits.h. The primary group counts.
+/// The most groups of a process, with the primary one (`NGROUPS_MAX` of linux/limits.h).
 pub(crate) const MAX_GROUPS: usize = 65_536;
 
 /// Program, environment and credentials of the service.
@@ -44,7 +44,7 @@ pub(crate) struct Service {
 pub(crate) struct Login {
     pub(crate) name: Option<String>,
     pub(crate) home: Option<String>,
-    /// They replace what the environment has.
+    /// True if they replace the variables of the environment.
     pub(crate) replaces: bool,
 }
 
