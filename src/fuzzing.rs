@@ -17,7 +17,7 @@ use crate::plan::temporary_name;
 use crate::state::seal::Seal;
 use crate::sys::capability::CapabilitySet;
 
-/// Where the manifests of all targets would be.
+/// The path of the manifest for all targets.
 const MANIFEST: &str = "/etc/sealinit/manifest.json";
 
 fn root() -> Caller {
@@ -39,7 +39,7 @@ fn scratch(name: &str) -> PathBuf {
     directory
 }
 
-/// What is printed is one line, and nothing in it drives a terminal.
+/// Asserts that a message is one line without control characters.
 fn assert_printable(message: &str) {
     assert!(
         !message.is_empty() && !message.chars().any(char::is_control),

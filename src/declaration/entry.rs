@@ -50,7 +50,7 @@ pub(crate) enum DeclaredContent {
 /// A file or directory to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeclaredSource {
-    /// Where this process finds it.
+    /// The path at which this process finds it.
     pub(crate) path: PathBuf,
     /// Declared as a path of its own, not relative to the document.
     pub(crate) is_absolute: bool,

@@ -1,7 +1,6 @@
-//! The wanted state of a container, in terms of no particular format.
+//! The wanted state of a container, whichever format declares it.
 //!
-//! A format lowers its documents into a [`Declaration`]; nothing behind it knows which format it
-//! was.
+//! A format lowers its documents into a [`Declaration`]; later steps do not depend on the format.
 
 pub(crate) mod destination;
 mod entry;

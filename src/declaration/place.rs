@@ -80,7 +80,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value and where it is in the document.
+/// A value and its place in the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
@@ -118,7 +118,7 @@ impl Origin {
         format!("{}: {place}", escaped(&self.path))
     }
 
-    /// Where a relative source is: beside the document.
+    /// Returns the directory of the document, to which sources are relative.
     pub(crate) fn locate(&self, source: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("/")).join(source)
     }

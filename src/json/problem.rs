@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// One thing that is wrong with a document.
+/// One problem of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// Line, counted from 1.
     pub(crate) line: usize,
     /// Column in characters, counted from 1.
     pub(crate) column: usize,
-    /// Where in the document, as a JSON path (RFC 9535).
+    /// The place in the document, as a JSON path (RFC 9535).
     pub(crate) path: String,
     /// The problem, and what to write instead.
     pub(crate) message: String,

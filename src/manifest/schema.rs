@@ -1,7 +1,7 @@
 //! Describes the native format as JSON Schema (2020-12).
 //!
-//! The schema accepts what the reader accepts, as far as a schema can tell: it cannot tell that a
-//! destination is given once, or which names exist.
+//! The schema accepts what the reader accepts, except rules that a schema cannot express: that each
+//! destination is given once, and which names exist.
 
 use std::borrow::Cow;
 

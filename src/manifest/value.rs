@@ -42,7 +42,7 @@ impl FromJson for Version {
     }
 }
 
-/// A manifest of which nothing is looked at but whether its version is another one.
+/// A manifest of which only the version is read.
 pub(super) struct VersionAlone;
 
 impl FromJson for VersionAlone {
@@ -130,7 +130,7 @@ impl FromJson for Destination {
     }
 }
 
-/// Where something is read from: relative to the manifest's directory, or absolute.
+/// The path of a source: relative to the manifest's directory, or absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourcePath(pub(crate) String);
 
@@ -144,7 +144,7 @@ impl FromJson for SourcePath {
     }
 }
 
-/// The directory that the service starts in.
+/// The directory in which the service starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorkingDir(pub(crate) PathBuf);
 
@@ -217,7 +217,7 @@ impl FromJson for ExitStatus {
     }
 }
 
-/// Which signal is passed on as which; `None` is not passed on at all.
+/// Signals that are passed on as another, or with `None` not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RewriteDocument(pub(crate) BTreeMap<Signal, Option<Signal>>);
 

@@ -59,7 +59,7 @@ impl UserNamespace {
     }
 }
 
-/// Where a sandbox can run.
+/// The places in which a sandbox can run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     /// In this process's own namespaces.

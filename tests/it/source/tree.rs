@@ -173,7 +173,7 @@ fn closing(code: &str, open: usize) -> usize {
     code.len()
 }
 
-/// The position after the `>` that closes the `<` at `open`. The arrow of a closure type is no
+/// The position after the `>` that closes the `<` at `open`. The arrow of a closure type is not a
 /// bracket.
 fn closing_angle(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
