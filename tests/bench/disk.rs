@@ -30,9 +30,9 @@ pub(crate) fn first_starts(
     }
     sync(&sources);
     for busy in [false, true] {
-        let writer = busy.then(|| busy_writer(place));
         let target = format!("{sources}-out-{busy}");
         fs::create_dir(&target).expect("an own directory");
+        let writer = busy.then(|| busy_writer(place, &target));
         let (from, to) = (sources.clone(), target.clone());
         let copy = move |run: &str| {
             let script = format!("cp -a {from} {to}/{run} && sync -f {to}/{run}");
@@ -179,10 +179,10 @@ fn sync(path: &str) {
     assert!(status.is_ok_and(|status| status.success()), "sync -f");
 }
 
-/// Starts a process that writes 8 MiB and syncs them, again and again.
-fn busy_writer(place: &Place) -> Child {
+/// Starts a process that writes 8 MiB and syncs them, again and again, as long as `target` exists.
+fn busy_writer(place: &Place, target: &str) -> Child {
     let script = format!(
-        "while :; do dd if=/dev/zero of={} bs=1M count=8 conv=fsync; done",
+        "while [ -d {target} ]; do dd if=/dev/zero of={} bs=1M count=8 conv=fsync; done",
         place.path("junk")
     );
     Command::new("sh")
