@@ -29,8 +29,9 @@ const BATCH: usize = 4096;
 /// Names from which on threads take their part; fewer take less time than to start one.
 const MANY: usize = 256;
 
-/// Files that a thread has open at a time.
-const OPEN: usize = 32;
+/// Files that a thread has open at a time: enough to change identity seldom, few beside the
+/// descriptors that a process may have.
+const OPEN: usize = 8;
 
 /// The owner and group that a tree is given.
 #[derive(Debug, Clone, Copy)]

@@ -67,6 +67,31 @@ sandbox_test!(
     }
 );
 
+// On one core, so that the number of threads is that of every machine.
+sandbox_test!(
+    a_recursive_directory_is_given_away_with_32_descriptors,
+    |sandbox| {
+        sandbox
+            .manifest(&json!({
+                "version": 1,
+                "service": {"user": "app", "command": ["sh", "-c", "find /srv ! -user app"]},
+                "directories": [{"path": "/srv", "recursive": true}],
+            }))
+            .directory("/srv", 0o755);
+        for n in 0..300 {
+            sandbox.file(format!("/srv/{n}"), "");
+        }
+        let one_core = "core=$(taskset -cp $$ | sed 's/.*: //; s/[,-].*//')\n\
+            taskset -cp $core $$ > /dev/null\n\
+            ulimit -n 32";
+        let start = sandbox.launch().prelude(one_core).start().success();
+        assert_eq!(
+            (start.state().as_str(), start.stdout.as_str()),
+            ("sealed", "")
+        );
+    }
+);
+
 // The directories on the way are held open, so a deep tree needs descriptors.
 sandbox_test!(
     a_tree_of_sixty_levels_is_installed_and_verified,
