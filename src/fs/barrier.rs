@@ -52,6 +52,9 @@ pub(crate) struct Barrier {
     whole: bool,
     /// By device number.
     file_systems: BTreeMap<u64, FileSystem>,
+    /// File systems that are synced as a whole although not all changes in them are covered, by
+    /// device number.
+    included: BTreeMap<u64, (OwnedFd, PathBuf)>,
 }
 
 /// The way in which changes on one file system reach the disk.
@@ -74,6 +77,7 @@ impl Barrier {
         Self {
             whole: changes > FEW && kernel_reports_errors(),
             file_systems: BTreeMap::new(),
+            included: BTreeMap::new(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Barrier {
         Self {
             whole: false,
             file_systems: BTreeMap::new(),
+            included: BTreeMap::new(),
         }
     }
 
@@ -108,16 +113,9 @@ impl Barrier {
     /// are not opened, and so cannot be synced one by one.
     pub(crate) fn include(&mut self, dir: &Dir) -> Result<(), FsError> {
         let device = dir.metadata().device;
-        if !matches!(
-            self.file_systems.get(&device),
-            Some(FileSystem::Whole { .. })
-        ) {
-            let whole = FileSystem::Whole {
-                fd: dir.reopen()?,
-                path: dir.path().to_owned(),
-                reports: true,
-            };
-            self.file_systems.insert(device, whole);
+        if !self.covers(dir)? && !self.included.contains_key(&device) {
+            let opened = (dir.reopen()?, dir.path().to_owned());
+            self.included.insert(device, opened);
         }
         Ok(())
     }
@@ -149,11 +147,8 @@ impl Barrier {
     /// # Errors
     /// [`FsError::Io`] if anything that was written since [`Self::covers`] did not get there.
     pub(crate) fn pass(&self, progress: &mut Progress) -> Result<(), FsError> {
-        if self
-            .file_systems
-            .values()
-            .all(|known| matches!(known, FileSystem::Each))
-        {
+        let each = |known| matches!(known, &FileSystem::Each);
+        if self.included.is_empty() && self.file_systems.values().all(each) {
             return Ok(());
         }
         thread::scope(|scope| {
@@ -177,11 +172,14 @@ impl Barrier {
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        for file_system in self.file_systems.values() {
-            if let FileSystem::Whole { fd, path, .. } = file_system {
-                retry(|| syncfs(fd.as_fd()))
-                    .map_err(|errno| FsError::io("cannot sync", path, errno))?;
-            }
+        let covered = self.file_systems.values().filter_map(|known| match known {
+            FileSystem::Each => None,
+            FileSystem::Whole { fd, path, .. } => Some((fd, path)),
+        });
+        let included = self.included.values().map(|(fd, path)| (fd, path));
+        for (fd, path) in covered.chain(included) {
+            retry(|| syncfs(fd.as_fd()))
+                .map_err(|errno| FsError::io("cannot sync", path, errno))?;
         }
         Ok(())
     }

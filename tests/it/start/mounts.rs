@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{CONF, SEAL, Sandbox, one_file, sandbox_test};
+use crate::harness::{CONF, SEAL, Sandbox, TRACE, name_of, one_file, sandbox_test};
 
 sandbox_test!(
     a_read_only_file_system_is_refused_before_anything_is_written,
@@ -268,5 +268,40 @@ sandbox_test!(
             start.refused(73, mounted_on).says("mount point");
             assert_eq!(sandbox.start().success().state(), "sealed");
         }
+    }
+);
+
+// A file system that sealinit does not know may not wait for its device or server in syncfs(2).
+sandbox_test!(
+    promise_3_an_unknown_file_system_has_each_change_synced_beside_a_recursive_directory,
+    strace,
+    |sandbox| {
+        let path = |n: usize| format!("/srv/{n:02}");
+        // More than are synced one by one anywhere. They are closed from the last to the first.
+        let mut directories: Vec<_> = (0..20).map(|n| json!({"path": path(n)})).collect();
+        directories.push(json!({"path": "/srv/recursive", "recursive": true}));
+        sandbox
+            .manifest(&json!({
+                "version": 1,
+                "service": {"user": "app", "command": ["true"]},
+                "directories": directories,
+            }))
+            .directory("/srv", 0o755);
+        let launch = sandbox
+            .launch()
+            .mount("ramfs", "ramfs", "/srv", "mode=0755");
+        launch.traced(&["fsync", "syncfs"]).start().success();
+        let trace = sandbox.read(TRACE);
+        let calls: Vec<&str> = trace.lines().collect();
+        for n in 0..20 {
+            let synced = format!("{}>", path(n));
+            assert!(
+                calls
+                    .iter()
+                    .any(|call| name_of(call) == "fsync" && call.contains(&synced)),
+                "{synced}: {calls:#?}"
+            );
+        }
+        assert!(calls.iter().any(|call| name_of(call) == "syncfs"));
     }
 );
