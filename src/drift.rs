@@ -128,8 +128,8 @@ impl fmt::Display for Attribute {
 /// A difference in the words of logs and reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RenderedDrift {
-    /// Escaped; `--` for the command.
-    pub(crate) path: String,
+    /// Escaped; `None` for the command.
+    pub(crate) path: Option<String>,
     pub(crate) change: ChangeKind,
     pub(crate) attribute: Attribute,
     pub(crate) expected: String,
@@ -202,9 +202,7 @@ impl Drift {
             _ => (None, None),
         };
         RenderedDrift {
-            path: self
-                .path()
-                .map_or_else(|| "--".into(), |path| escaped(path).to_string()),
+            path: self.path().map(|path| escaped(path).to_string()),
             change: self.change(),
             attribute,
             expected,
@@ -285,7 +283,10 @@ impl ContentChange {
 
 impl fmt::Display for RenderedDrift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.values())
+        if let Some(path) = &self.path {
+            write!(f, "{path}: ")?;
+        }
+        write!(f, "{}", self.values())
     }
 }
 

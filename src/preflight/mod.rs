@@ -21,11 +21,12 @@ use crate::plan::Plan;
 use crate::preflight::destinations::destinations;
 use crate::preflight::own_paths::own_paths;
 use crate::preflight::privileges::{Phase, capabilities, foreign_owners, user_namespace};
-use crate::preflight::service::{installs, obstacles_for_any_user, with_tests};
+use crate::preflight::service::{installs, with_tests};
 use crate::service::program;
 use crate::state::StateDir;
 
 pub(crate) use crate::preflight::restore::restore;
+pub(crate) use crate::preflight::service::service_of_any_user;
 
 /// Returns everything that would stop a first start of `plan` by this process.
 pub(crate) fn first_start(
@@ -81,7 +82,7 @@ pub(crate) fn first_start_of_unknown_user(
     state: &StateDir<'_>,
 ) -> Vec<Error> {
     let mut errors: Vec<Error> = state.obstacle().into_iter().collect();
-    errors.extend(obstacles_for_any_user(root, declaration, arguments));
+    errors.extend(service_of_any_user(root, declaration, arguments));
     errors
 }
 

@@ -39,7 +39,7 @@ pub(super) fn installs(plan: &Plan, path: &Path) -> bool {
 
 /// Returns the problems that would keep the declared service from being started as any user. Its
 /// program is searched for with root's permissions, because the service's user is not known.
-pub(super) fn obstacles_for_any_user(
+pub(crate) fn service_of_any_user(
     root: &Root,
     declaration: &Declaration,
     arguments: &[OsString],

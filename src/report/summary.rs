@@ -86,13 +86,7 @@ impl Summary {
         if self.logged {
             return;
         }
-        let drifted = errors.iter().any(|error| matches!(error, Error::Drift(_)));
-        let message = if drifted {
-            format!("refused: the disk differs from the seal; {DRIFT_REMEDY}")
-        } else {
-            "refused: the service was not started".into()
-        };
-        self.event(Level::ERROR, StartState::Refused, &message);
+        self.event(Level::ERROR, StartState::Refused, &refusal(errors));
     }
 
     fn event(&self, level: Level, state: StartState, message: &str) {
@@ -110,13 +104,28 @@ impl Summary {
     }
 }
 
+/// Returns the message of a refusal: what can be done about it, if that is not in the errors.
+fn refusal(errors: &[Error]) -> String {
+    let mut drifts = errors.iter().filter_map(|error| match error {
+        Error::Drift(drift) => Some(drift),
+        _ => None,
+    });
+    if drifts.clone().any(|drift| drift.path().is_some()) {
+        format!("refused: the disk differs from the seal; {DRIFT_REMEDY}")
+    } else if drifts.next().is_some() {
+        "refused: the command is not the sealed one; give the sealed one after -- or none, or recreate the container".into()
+    } else {
+        "refused: the service was not started".into()
+    }
+}
+
 /// Logs differences between disk and seal.
 pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
     let mut names: Option<IdNames> = None;
     for drift in drifts {
         let names = names.get_or_insert_with(|| Accounts::id_names(Path::new("/")));
         let rendered = drift.rendered(names);
-        let (path, attribute) = (&rendered.path, rendered.attribute);
+        let (path, attribute) = (rendered.path.as_deref(), rendered.attribute);
         let (expected, found) = (rendered.expected(), rendered.found());
         if level == Level::ERROR {
             tracing::error!(path, %attribute, expected, found, "drift");

@@ -125,7 +125,18 @@ impl Resolution {
         let Some(state) = state else {
             return Vec::new();
         };
+        // A caller that cannot become the service owns none of the destinations either: reporting
+        // each of them would bury the reason.
+        let is_unreachable = match (&self.identities, view) {
+            (Some(identities), View::Inside { caller }) => {
+                !identities.service.unreachable(caller).is_empty()
+            }
+            _ => false,
+        };
         match (&self.plan, &self.declaration, view) {
+            (_, Some(declaration), _) if is_unreachable => {
+                preflight::service_of_any_user(root, declaration, &request.command)
+            }
             (Some(plan), _, View::Inside { caller }) => {
                 preflight::first_start(root, plan, state, caller, &request.manifest)
             }

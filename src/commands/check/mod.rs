@@ -162,7 +162,7 @@ impl CheckReport {
         }
         if state.is_volatile() {
             let message = format!(
-                "the state directory {dir} is in memory: the seal is lost when the container stops"
+                "the state directory {dir} is on a tmpfs: the seal is lost when the container stops"
             );
             self.warn(Area::State, message);
         }

@@ -254,8 +254,11 @@ sandbox_test!(a_command_after_the_dashes_is_sealed, |sandbox| {
         .launch()
         .args(["--", "echo", "other"])
         .start()
-        .refused(80, "command");
-    other.says("given").says("other");
+        .refused(80, "drift attribute=command expected=");
+    other
+        .says("the command is not the sealed one; give the sealed one after -- or none")
+        .says("given")
+        .says("other");
     assert_eq!(sandbox.start().success().stdout, "given\n");
     sandbox
         .launch()

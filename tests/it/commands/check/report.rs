@@ -251,7 +251,7 @@ sandbox_test!(warnings_are_problems_only_under_strict, |sandbox| {
         .one_file(&["true"])
         .directory("/var/lib/sealinit", 0o700);
     let launch = || sandbox.launch().tmpfs("/var/lib/sealinit", "mode=0700");
-    let warning = "the state directory /var/lib/sealinit is in memory: the seal is lost when the container stops";
+    let warning = "the state directory /var/lib/sealinit is on a tmpfs: the seal is lost when the container stops";
     let digest = sandbox.digest();
     let rest = format!("digest={digest} pin=none lock=full entries=1\nwarning {warning}\n");
     assert_eq!(

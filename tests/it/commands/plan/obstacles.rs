@@ -33,15 +33,24 @@ fn refused_as_planned(
 
 /// An error of the log in the words of `plan`; in the log, drift has fields.
 fn words(error: &str) -> String {
-    let Some(fields) = error.strip_prefix("drift path=") else {
+    let Some(fields) = error.strip_prefix("drift ") else {
         return error.into();
     };
-    let (path, fields) = fields.split_once(" attribute=").unwrap();
+    // The command has no path.
+    let (path, fields) = match fields.strip_prefix("path=") {
+        Some(fields) => fields.split_once(" attribute=").unwrap(),
+        None => ("", fields.strip_prefix("attribute=").unwrap()),
+    };
     let (attribute, fields) = fields.split_once(" expected=").unwrap();
     let (expected, found) = fields.split_once(" found=").unwrap();
     let bare = |value: &str| value.trim_matches('"').to_owned();
+    let path = if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}: ")
+    };
     format!(
-        "{path}: {attribute}: expected {}, found {}",
+        "{path}{attribute}: expected {}, found {}",
         bare(expected),
         bare(found)
     )
@@ -134,7 +143,7 @@ sandbox_test!(plan_announces_the_refusal_of_another_command, |original| {
             .args(["--", "echo", "given"])
             .start()
             .success();
-        let other = "--: command: expected echo given, found echo other";
+        let other = "command: expected echo given, found echo other";
         refused_as_planned(sandbox.launch(), &["--", "echo", "other"], 80, &[other]);
         // No command means the sealed one.
         for command in [&[][..], &["--", "echo", "given"]] {
