@@ -94,7 +94,7 @@ pub(crate) fn name_of(call: &str) -> &str {
 /// the next that does not, so each state of the disk is tested once. A call that is not listed
 /// counts as one that writes. `umask` is left out on purpose: it is called before everything that
 /// writes and once more before the service's exec, the two ends that have to be among the points.
-const READ_ONLY: [&str; 56] = [
+const READ_ONLY: [&str; 57] = [
     "access",
     "arch_prctl",
     "brk",
@@ -109,6 +109,7 @@ const READ_ONLY: [&str; 56] = [
     "fcntl",
     "fstat",
     "fstatfs",
+    "futex",
     "getcwd",
     "getdents64",
     "getegid",
