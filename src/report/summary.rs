@@ -70,9 +70,10 @@ impl Summary {
 
     /// Logs every error that stopped the start, and the refusal.
     pub(crate) fn log_refusal(&self, errors: &[Error]) {
+        let mut names = None;
         for error in errors {
             match error {
-                Error::Drift(drift) => log_drifts(Level::ERROR, [drift]),
+                Error::Drift(drift) => log_drift(Level::ERROR, drift, &mut names),
                 Error::CheckFailed { output, .. } => {
                     for line in output {
                         tracing::error!("check: {line}");
@@ -121,17 +122,22 @@ fn refusal(errors: &[Error]) -> String {
 
 /// Logs differences between disk and seal.
 pub(crate) fn log_drifts<'a>(level: Level, drifts: impl IntoIterator<Item = &'a Drift>) {
-    let mut names: Option<IdNames> = None;
+    let mut names = None;
     for drift in drifts {
-        let names = names.get_or_insert_with(|| Accounts::id_names(Path::new("/")));
-        let rendered = drift.rendered(names);
-        let (path, attribute) = (rendered.path.as_deref(), rendered.attribute);
-        let (expected, found) = (rendered.expected(), rendered.found());
-        if level == Level::ERROR {
-            tracing::error!(path, %attribute, expected, found, "drift");
-        } else {
-            tracing::warn!(path, %attribute, expected, found, "drift");
-        }
+        log_drift(level, drift, &mut names);
+    }
+}
+
+/// Logs a difference. `names` are read for the first one that is logged.
+fn log_drift(level: Level, drift: &Drift, names: &mut Option<IdNames>) {
+    let names = names.get_or_insert_with(|| Accounts::id_names(Path::new("/")));
+    let rendered = drift.rendered(names);
+    let (path, attribute) = (rendered.path.as_deref(), rendered.attribute);
+    let (expected, found) = (rendered.expected(), rendered.found());
+    if level == Level::ERROR {
+        tracing::error!(path, %attribute, expected, found, "drift");
+    } else {
+        tracing::warn!(path, %attribute, expected, found, "drift");
     }
 }
 
