@@ -79,8 +79,7 @@ impl Dir {
 
     /// Returns what makes an error of the errno of `act` on `name`.
     pub(crate) fn failed(&self, act: &'static str, name: &OsStr) -> impl FnOnce(Errno) -> FsError {
-        let path = self.path.join(name);
-        move |errno| FsError::io(act, &path, errno)
+        move |errno| FsError::io(act, &self.path.join(name), errno)
     }
 
     /// Returns this directory and those above it, up to the root.

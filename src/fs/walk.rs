@@ -46,6 +46,30 @@ impl Owner {
     }
 }
 
+/// The entries below a directory that do not belong to an owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Nothing,
+    /// At least one entry, and none of them with another hard link.
+    Some,
+    /// A file that has another hard link, which may be anywhere.
+    HardLink(PathBuf),
+}
+
+impl Foreign {
+    fn find(&mut self) {
+        if *self == Self::Nothing {
+            *self = Self::Some;
+        }
+    }
+
+    fn find_hard_link(&mut self, path: impl FnOnce() -> PathBuf) {
+        if !matches!(self, Self::HardLink(_)) {
+            *self = Self::HardLink(path());
+        }
+    }
+}
+
 impl Dir {
     /// Removes `name`, whatever it is, and everything below it; links are removed, not followed.
     /// If there is nothing, nothing is done.
@@ -160,8 +184,16 @@ impl Dir {
         depth: usize,
         progress: &Mutex<&mut Progress>,
     ) -> Result<(), FsError> {
+        // Nobody but root can change the names in it: each leads to what was looked at.
+        let is_safe = self.metadata().ownership.is_safe(0);
         let work = |names: &[OsString]| {
             let mut directories = Vec::new();
+            if is_safe {
+                self.give_by_name(names, owner, &mut directories)?;
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.advance(names.len());
+                return Ok(directories);
+            }
             for names in names.chunks(OPEN) {
                 let foreign = self.open_foreign(names, owner, &mut directories)?;
                 for (name, fd) in &foreign {
@@ -183,6 +215,48 @@ impl Dir {
         })
     }
 
+    /// Gives `names` to `owner`, in a directory whose names only root can change. Adds the
+    /// directories to `directories` instead.
+    fn give_by_name(
+        &self,
+        names: &[OsString],
+        owner: Owner,
+        directories: &mut Vec<OsString>,
+    ) -> Result<(), FsError> {
+        for name in names {
+            let Some(metadata) = self.look_as_is(name)? else {
+                continue;
+            };
+            if metadata.kind == FileKind::Directory {
+                directories.push(name.clone());
+            } else if self.is_to_be_given(&metadata, owner) {
+                self.refuse_hard_link(name, &metadata)?;
+                let Owner { uid, gid } = owner;
+                tracing::debug!(path = %escaped(&self.path().join(name)), uid, gid, "set owner");
+                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+                fchownat(self.fd(), name.as_os_str(), Some(uid), Some(gid), flags)
+                    .map_err(self.failed("cannot give away", name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if an entry of this directory with `metadata` does not belong to `owner` yet.
+    /// Devices and what is mounted here stay as they are.
+    fn is_to_be_given(&self, metadata: &Metadata, owner: Owner) -> bool {
+        metadata.device == self.metadata().device
+            && metadata.kind != FileKind::Device
+            && !owner.has(metadata)
+    }
+
+    fn refuse_hard_link(&self, name: &OsStr, metadata: &Metadata) -> Result<(), FsError> {
+        if metadata.kind != FileKind::Directory && metadata.links > 1 {
+            return Err(self.failed("cannot give away", name)(Errno::EMLINK));
+        }
+        Ok(())
+    }
+
     /// Opens those of `names` that belong to another owner, as a path only. Adds the directories
     /// to `directories` instead.
     fn open_foreign<'n>(
@@ -199,10 +273,7 @@ impl Dir {
             };
             if metadata.kind == FileKind::Directory {
                 directories.push(name.clone());
-            } else if metadata.device == self.metadata().device
-                && metadata.kind != FileKind::Device
-                && !owner.has(&metadata)
-            {
+            } else if self.is_to_be_given(&metadata, owner) {
                 let fd = self
                     .open_as_is(name, OFlag::O_PATH, Mode::empty())
                     .map_err(self.failed("cannot open", name))?;
@@ -217,9 +288,7 @@ impl Dir {
         let metadata: Metadata = fstat(fd)
             .map_err(self.failed("cannot look at", name))?
             .into();
-        if metadata.kind != FileKind::Directory && metadata.links > 1 {
-            return Err(self.failed("cannot give away", name)(Errno::EMLINK));
-        }
+        self.refuse_hard_link(name, &metadata)?;
         self.change_owner(name, fd.as_fd(), owner)
     }
 
@@ -231,43 +300,45 @@ impl Dir {
             .map_err(self.failed("cannot give away", name))
     }
 
-    /// Returns a file below that has another hard link and does not belong to `uid` and `gid`.
-    pub(crate) fn hard_link_below(&self, uid: u32, gid: u32) -> Result<Option<PathBuf>, FsError> {
-        let found = Mutex::new(None);
-        self.hard_link(Owner { uid, gid }, MAX_DEPTH, &found)?;
-        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    /// Finds what [`Self::give_below`] would have to do, and what would stop it.
+    pub(crate) fn foreign_below(&self, uid: u32, gid: u32) -> Result<Foreign, FsError> {
+        let foreign = Mutex::new(Foreign::Nothing);
+        self.foreign(Owner { uid, gid }, MAX_DEPTH, &foreign)?;
+        Ok(foreign.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn hard_link(
-        &self,
-        owner: Owner,
-        depth: usize,
-        found: &Mutex<Option<PathBuf>>,
-    ) -> Result<(), FsError> {
-        let locked = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    fn foreign(&self, owner: Owner, depth: usize, foreign: &Mutex<Foreign>) -> Result<(), FsError> {
+        let locked = || foreign.lock().unwrap_or_else(PoisonError::into_inner);
         let work = |names: &[OsString]| {
             let _acting = self.act();
             let mut directories = Vec::new();
+            let mut is_foreign = false;
             for name in names {
                 let Some(metadata) = self.look_as_is(name)? else {
                     continue;
                 };
                 if metadata.kind == FileKind::Directory {
                     directories.push(name.clone());
-                } else if metadata.device == self.metadata().device
-                    && metadata.links > 1
-                    && !owner.has(&metadata)
-                {
-                    locked().get_or_insert_with(|| self.path().join(name));
+                } else if metadata.device == self.metadata().device && !owner.has(&metadata) {
+                    is_foreign = true;
+                    if metadata.links > 1 {
+                        locked().find_hard_link(|| self.path().join(name));
+                    }
                 }
+            }
+            if is_foreign {
+                locked().find();
             }
             Ok(directories)
         };
         self.each(depth, work, |child| {
-            if locked().is_some() {
+            if matches!(*locked(), Foreign::HardLink(_)) {
                 return Ok(());
             }
-            child.hard_link(owner, depth - 1, found)
+            if !owner.has(child.metadata()) {
+                locked().find();
+            }
+            child.foreign(owner, depth - 1, foreign)
         })
     }
 }

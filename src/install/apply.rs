@@ -32,6 +32,8 @@ pub(super) struct Application<'a> {
     /// Files whose write errors [`Barrier`] does not report.
     silent: Vec<&'a Path>,
     kept: BTreeSet<PathBuf>,
+    /// Recursive directories below which everything has its owner already.
+    settled: Option<&'a BTreeSet<PathBuf>>,
 }
 
 impl<'a> Application<'a> {
@@ -55,12 +57,19 @@ impl<'a> Application<'a> {
             touched: BTreeSet::new(),
             silent: Vec::new(),
             kept: BTreeSet::new(),
+            settled: None,
         }
     }
 
     /// Also removes a directory in the place of a file, and a file in the place of a directory.
     pub(super) fn replacing(mut self) -> Self {
         self.replace = true;
+        self
+    }
+
+    /// Does not look below the recursive directories that are `settled`.
+    pub(super) fn settled(mut self, settled: &'a BTreeSet<PathBuf>) -> Self {
+        self.settled = Some(settled);
         self
     }
 
@@ -151,9 +160,12 @@ impl<'a> Application<'a> {
         }
         let wanted = directory.ownership;
         if directory.recursive {
+            // In any case: an earlier attempt may have changed what is not on disk yet.
             self.barrier.include(&dir)?;
-            let mut progress = Progress::new("changing owners", "files", None);
-            dir.give_below(wanted.uid, wanted.gid, &mut progress)?;
+            if !self.settled.is_some_and(|settled| settled.contains(dest)) {
+                let mut progress = Progress::new("changing owners", "files", None);
+                dir.give_below(wanted.uid, wanted.gid, &mut progress)?;
+            }
         }
         if self.barrier.give(&dir, wanted)? {
             let Ownership { uid, gid, mode } = wanted;

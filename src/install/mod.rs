@@ -9,6 +9,9 @@ mod files;
 pub(crate) mod proof;
 mod restore;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use crate::error::Error;
 use crate::fs::root::Root;
 use crate::install::apply::Application;
@@ -19,7 +22,7 @@ use crate::plan::reading::ContentCache;
 pub(crate) use crate::install::restore::reinstall;
 
 /// Installs all of `plan` below `root`; small contents come from `cache`. Everything is on disk
-/// afterwards.
+/// afterwards. The recursive directories that are `settled` have been found to be right.
 ///
 /// # Errors
 /// The first step that failed. The steps before it are not undone; the next start installs again.
@@ -27,7 +30,10 @@ pub(crate) fn install<'p>(
     root: &Root,
     plan: &'p Plan,
     cache: &ContentCache,
+    settled: &BTreeSet<PathBuf>,
 ) -> Result<Installed<'p>, Error> {
-    let kept = Application::new(root, plan, cache, |_| true).run()?;
+    let kept = Application::new(root, plan, cache, |_| true)
+        .settled(settled)
+        .run()?;
     Ok(Installed::new(plan, kept))
 }

@@ -11,10 +11,16 @@ use crate::fs::dir::Dir;
 use crate::fs::error::FsError;
 use crate::fs::metadata::{FileKind, Metadata};
 use crate::fs::root::Root;
+use crate::fs::walk::Foreign;
 use crate::plan::{Entry, EntryKind, Plan, PlannedDirectory, Protection};
 
-/// Returns the problems that would keep the entries of `plan` from being installed below `root`.
-pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>) -> Vec<Error> {
+/// Returns the problems that would keep the entries of `plan` from being installed below `root`,
+/// and the recursive directories below which everything has its owner.
+pub(super) fn destinations(
+    root: &Root,
+    plan: &Plan,
+    mount_points: Vec<PathBuf>,
+) -> (Vec<Error>, BTreeSet<PathBuf>) {
     let mut destinations = Destinations {
         root,
         plan,
@@ -24,13 +30,14 @@ pub(super) fn destinations(root: &Root, plan: &Plan, mount_points: Vec<PathBuf>)
         seen: BTreeMap::new(),
         reported: HashSet::new(),
         errors: Vec::new(),
+        right: BTreeSet::new(),
     };
     for entry in &plan.entries {
         if let Err(source) = destinations.entry(entry) {
             destinations.report(entry, source);
         }
     }
-    destinations.errors
+    (destinations.errors, destinations.right)
 }
 
 struct Destinations<'a> {
@@ -46,6 +53,8 @@ struct Destinations<'a> {
     /// Unsafe and unwritable directories concern many entries and are reported once.
     reported: HashSet<String>,
     errors: Vec<Error>,
+    /// Recursive directories below which everything has its owner.
+    right: BTreeSet<PathBuf>,
 }
 
 impl<'a> Destinations<'a> {
@@ -158,13 +167,13 @@ impl<'a> Destinations<'a> {
     ) -> Result<(), FsError> {
         let dir = self.root.dir(dest)?;
         let (uid, gid) = (directory.ownership.uid, directory.ownership.gid);
-        if directory.recursive
-            && let Some(found) = dir.hard_link_below(uid, gid)?
-        {
-            self.errors.push(Error::HardLink {
-                path: dest.to_owned(),
-                found,
-            });
+        if directory.recursive {
+            let path = dest.to_owned();
+            match dir.foreign_below(uid, gid)? {
+                Foreign::HardLink(found) => self.errors.push(Error::HardLink { path, found }),
+                Foreign::Nothing => drop(self.right.insert(path)),
+                Foreign::Some => {}
+            }
         }
         if found.ownership == directory.ownership && !directory.recursive {
             return Ok(());

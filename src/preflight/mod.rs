@@ -8,7 +8,9 @@ pub(crate) mod permissions;
 pub(crate) mod privileges;
 mod restore;
 mod service;
+mod settled;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -22,24 +24,43 @@ use crate::preflight::destinations::destinations;
 use crate::preflight::own_paths::own_paths;
 use crate::preflight::privileges::{Phase, capabilities, foreign_owners, user_namespace};
 use crate::preflight::service::{installs, with_tests};
+use crate::preflight::settled::settled;
 use crate::service::program;
 use crate::state::StateDir;
 
 pub(crate) use crate::preflight::restore::restore;
 pub(crate) use crate::preflight::service::service_of_any_user;
 
-/// Returns everything that would stop a first start of `plan` by this process.
+/// The problems of a first start, and what installing needs not do because of what was found.
+#[derive(Debug, Default)]
+pub(crate) struct Examination {
+    pub(crate) problems: Vec<Error>,
+    /// Recursive directories below which everything has its owner, and nothing is installed.
+    pub(crate) settled: BTreeSet<PathBuf>,
+}
+
+impl From<Vec<Error>> for Examination {
+    fn from(problems: Vec<Error>) -> Self {
+        Self {
+            problems,
+            ..Self::default()
+        }
+    }
+}
+
+/// Finds everything that would stop a first start of `plan` by this process.
 pub(crate) fn first_start(
     root: &Root,
     plan: &Plan,
     state: &StateDir<'_>,
     caller: &Caller,
     manifest: &Path,
-) -> Vec<Error> {
+) -> Examination {
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
     errors.extend(own_paths(root, plan, state.path(), Some(manifest)));
-    errors.extend(destinations(root, plan, mount_points()));
+    let (obstacles, right) = destinations(root, plan, mount_points());
+    errors.extend(obstacles);
     errors.extend(foreign_owners(plan, caller));
     errors.extend(capabilities(
         &plan.service,
@@ -52,7 +73,10 @@ pub(crate) fn first_start(
     errors.extend(with_tests(plan, |service| {
         program::obstacles(service, planned)
     }));
-    errors
+    Examination {
+        problems: errors,
+        settled: settled(root, plan, right),
+    }
 }
 
 /// Returns everything that would stop a first start of `plan` by root in the container below
@@ -66,7 +90,8 @@ pub(crate) fn first_start_elsewhere(
     let mut errors = Vec::new();
     errors.extend(state.obstacle());
     errors.extend(own_paths(root, plan, state.path(), None));
-    errors.extend(destinations(root, plan, mount_points));
+    let (obstacles, _) = destinations(root, plan, mount_points);
+    errors.extend(obstacles);
     errors.extend(with_tests(plan, |service| {
         permissions::obstacles(root, service, |path| installs(plan, path))
     }));

@@ -95,7 +95,7 @@ impl OwnPaths<'_> {
 }
 
 /// Returns `path` with the links in its existing part resolved.
-fn real_path(root: &Root, path: &Path) -> PathBuf {
+pub(super) fn real_path(root: &Root, path: &Path) -> PathBuf {
     for above in path.ancestors() {
         if let (Ok(dir), Ok(rest)) = (root.dir(above), path.strip_prefix(above)) {
             return dir.path().join(rest);

@@ -11,6 +11,7 @@ pub(crate) mod request;
 pub(crate) mod resolve;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
@@ -127,7 +128,7 @@ fn first_start(
         inherited,
     } = host;
     let is_volatile = state.as_state_dir().is_volatile();
-    let resolution = resolve(
+    let mut resolution = resolve(
         request,
         root,
         Some(state.as_state_dir()),
@@ -136,12 +137,13 @@ fn first_start(
     if let Some(digest) = resolution.digest {
         identify(summary, digest, request.pin);
     }
+    let settled = mem::take(&mut resolution.settled);
     let (candidate, cache, problems) = resolution.candidate(request)?;
     summary.entries = candidate.plan.entries.len();
     let admitted = first_start::admit(candidate, problems, request.pin, interrupted)?;
 
     let attempt = state.begin(admitted)?;
-    let installed = install::install(root, attempt.plan(), &cache)?;
+    let installed = install::install(root, attempt.plan(), &cache, &settled)?;
     let verified = installed.verify(root)?;
     let tested = verified.test(root, |plan, permit| {
         config_test::run(plan, caller, *inherited, permit)

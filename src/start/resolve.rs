@@ -1,5 +1,6 @@
 //! Resolves a request to a plan, and finds every problem. Nothing is written.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::accounts::{Accounts, Caller, Identities};
@@ -12,7 +13,7 @@ use crate::plan::Plan;
 use crate::plan::configuration::Configuration;
 use crate::plan::reading::{ContentCache, SourceScope};
 use crate::plan::sources::SourceTable;
-use crate::preflight;
+use crate::preflight::{self, Examination};
 use crate::start::request::Request;
 use crate::state::StateDir;
 
@@ -58,6 +59,8 @@ pub(crate) struct Resolution {
     /// Small contents, as they were hashed.
     pub(crate) cache: ContentCache,
     pub(crate) problems: Vec<Error>,
+    /// Recursive directories that need no second look.
+    pub(crate) settled: BTreeSet<PathBuf>,
 }
 
 /// Resolves `request` for the container below `root`.
@@ -71,8 +74,9 @@ pub(crate) fn resolve(
     resolution.read(request, view.source_scope());
     resolution.identify(root, view.caller());
     resolution.plan(request);
-    let problems = resolution.preflight(request, root, state, view);
-    resolution.problems.extend(problems);
+    let examination = resolution.preflight(request, root, state, view);
+    resolution.problems.extend(examination.problems);
+    resolution.settled = examination.settled;
     resolution
 }
 
@@ -120,10 +124,10 @@ impl Resolution {
         root: &Root,
         state: Option<&StateDir<'_>>,
         view: &View<'_>,
-    ) -> Vec<Error> {
+    ) -> Examination {
         // An unusable state directory was reported when it was opened.
         let Some(state) = state else {
-            return Vec::new();
+            return Examination::default();
         };
         // A caller that cannot become the service owns none of the destinations either: reporting
         // each of them would bury the reason.
@@ -135,19 +139,19 @@ impl Resolution {
         };
         match (&self.plan, &self.declaration, view) {
             (_, Some(declaration), _) if is_unreachable => {
-                preflight::service_of_any_user(root, declaration, &request.command)
+                preflight::service_of_any_user(root, declaration, &request.command).into()
             }
             (Some(plan), _, View::Inside { caller }) => {
                 preflight::first_start(root, plan, state, caller, &request.manifest)
             }
             (Some(plan), _, View::Outside { mount_points, .. }) => {
-                preflight::first_start_elsewhere(root, plan, state, mount_points.clone())
+                preflight::first_start_elsewhere(root, plan, state, mount_points.clone()).into()
             }
             (None, Some(declaration), _) if self.identities.is_none() => {
                 let arguments = &request.command;
-                preflight::first_start_of_unknown_user(root, declaration, arguments, state)
+                preflight::first_start_of_unknown_user(root, declaration, arguments, state).into()
             }
-            (None, ..) => state.obstacle().into_iter().collect(),
+            (None, ..) => Vec::from_iter(state.obstacle()).into(),
         }
     }
 
@@ -169,6 +173,7 @@ impl Resolution {
             digest: Some(digest),
             cache,
             problems,
+            settled: _,
         } = self
         else {
             return Err(self.problems);
