@@ -1,6 +1,7 @@
 //! The file system below a root, reached through directory descriptors.
 
 pub(crate) mod barrier;
+mod cores;
 pub(crate) mod dir;
 pub(crate) mod error;
 pub(crate) mod file;

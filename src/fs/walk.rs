@@ -6,18 +6,16 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
-use crate::digest::pool::{MAX_THREADS, other_cores};
 use crate::escape::escaped;
+use crate::fs::cores::Cores;
 use crate::fs::dir::Dir;
 use crate::fs::error::{FsError, MAX_DEPTH};
 use crate::fs::metadata::{FileKind, Metadata, Ownership};
@@ -25,9 +23,6 @@ use crate::fs::progress::Progress;
 
 /// Names that are held at a time.
 const BATCH: usize = 4096;
-
-/// Names from which on threads take their part; fewer take less time than to start one.
-const MANY: usize = 256;
 
 /// Files that a thread has open at a time: enough to change identity seldom, few beside the
 /// descriptors that a process may have.
@@ -141,26 +136,30 @@ impl Dir {
             .map_err(self.failed("cannot open", name))
     }
 
-    /// Calls `work` with the names in this directory, some at a time and on all cores; it returns
+    /// Calls `work` with the names in this directory, some at a time and on all `cores`; it returns
     /// those that are directories. Calls `enter` with each directory, opened.
     fn each(
         &self,
         depth: usize,
+        cores: &Cores,
         work: impl Fn(&[OsString]) -> Result<Vec<OsString>, FsError> + Sync,
-        mut enter: impl FnMut(Self) -> Result<(), FsError>,
+        enter: impl Fn(Self) -> Result<(), FsError> + Sync,
     ) -> Result<(), FsError> {
+        let open = |name: &OsString| {
+            let child = self.open_child(name, depth)?;
+            if child.metadata().device == self.metadata().device {
+                enter(child)?;
+            }
+            Ok(())
+        };
         let mut names = self.names()?;
         loop {
             let batch: Vec<OsString> = names.by_ref().take(BATCH).collect::<Result<_, _>>()?;
             if batch.is_empty() {
                 return Ok(());
             }
-            for name in on_all_cores(&batch, &work)? {
-                let child = self.open_child(&name, depth)?;
-                if child.metadata().device == self.metadata().device {
-                    enter(child)?;
-                }
-            }
+            let directories = cores.in_parts(&batch, &work)?;
+            cores.each(&directories, &open)?;
         }
     }
 
@@ -175,13 +174,14 @@ impl Dir {
         progress: &mut Progress,
     ) -> Result<(), FsError> {
         let progress = Mutex::new(progress);
-        self.give(Owner { uid, gid }, MAX_DEPTH, &progress)
+        self.give(Owner { uid, gid }, MAX_DEPTH, &Cores::new(), &progress)
     }
 
     fn give(
         &self,
         owner: Owner,
         depth: usize,
+        cores: &Cores,
         progress: &Mutex<&mut Progress>,
     ) -> Result<(), FsError> {
         // Nobody but root can change the names in it: each leads to what was looked at.
@@ -204,8 +204,8 @@ impl Dir {
             }
             Ok(directories)
         };
-        self.each(depth, work, |child| {
-            child.give(owner, depth - 1, progress)?;
+        self.each(depth, cores, work, |child| {
+            child.give(owner, depth - 1, cores, progress)?;
             // The directory itself last: until then it can be entered as its owner.
             if owner.has(child.metadata()) {
                 return Ok(());
@@ -303,11 +303,17 @@ impl Dir {
     /// Finds what [`Self::give_below`] would have to do, and what would stop it.
     pub(crate) fn foreign_below(&self, uid: u32, gid: u32) -> Result<Foreign, FsError> {
         let foreign = Mutex::new(Foreign::Nothing);
-        self.foreign(Owner { uid, gid }, MAX_DEPTH, &foreign)?;
+        self.foreign(Owner { uid, gid }, MAX_DEPTH, &Cores::new(), &foreign)?;
         Ok(foreign.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn foreign(&self, owner: Owner, depth: usize, foreign: &Mutex<Foreign>) -> Result<(), FsError> {
+    fn foreign(
+        &self,
+        owner: Owner,
+        depth: usize,
+        cores: &Cores,
+        foreign: &Mutex<Foreign>,
+    ) -> Result<(), FsError> {
         let locked = || foreign.lock().unwrap_or_else(PoisonError::into_inner);
         let work = |names: &[OsString]| {
             let _acting = self.act();
@@ -331,44 +337,14 @@ impl Dir {
             }
             Ok(directories)
         };
-        self.each(depth, work, |child| {
+        self.each(depth, cores, work, |child| {
             if matches!(*locked(), Foreign::HardLink(_)) {
                 return Ok(());
             }
             if !owner.has(child.metadata()) {
                 locked().find();
             }
-            child.foreign(owner, depth - 1, foreign)
+            child.foreign(owner, depth - 1, cores, foreign)
         })
     }
-}
-
-/// Calls `work` with parts of `names`, one for each core, and returns the results together.
-fn on_all_cores(
-    names: &[OsString],
-    work: &(impl Fn(&[OsString]) -> Result<Vec<OsString>, FsError> + Sync),
-) -> Result<Vec<OsString>, FsError> {
-    if names.len() < MANY {
-        return work(names);
-    }
-    let part = names.len().div_ceil(1 + other_cores().min(MAX_THREADS));
-    thread::scope(|scope| {
-        let (first, others) = names.split_at(part);
-        let start = |part| thread::Builder::new().spawn_scoped(scope, move || work(part));
-        let threads: Vec<_> = others
-            .chunks(part)
-            .map(|part| (part, start(part)))
-            .collect();
-        let mut results = vec![work(first)];
-        for (part, thread) in threads {
-            results.push(match thread {
-                // Joined, so that it has ended before privileges are dropped.
-                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // A limit on processes leaves it to this thread.
-                Err(_) => work(part),
-            });
-        }
-        let directories: Result<Vec<Vec<_>>, _> = results.into_iter().collect();
-        Ok(directories?.concat())
-    })
 }

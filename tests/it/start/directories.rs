@@ -220,3 +220,31 @@ sandbox_test!(
         assert_eq!(changed(), before, "only what differs is changed");
     }
 );
+
+// The preflight finds nothing to change below the directory. What the installation makes there is
+// given away all the same, whatever path it is written with.
+sandbox_test!(
+    recursive_changes_the_owner_of_what_is_made_in_a_tree_that_was_right,
+    |sandbox| {
+        for way in ["/srv/data", "/srv/link"] {
+            let sandbox = sandbox.another();
+            sandbox
+                .file("/srv/data/already", "x")
+                .owner("/srv/data/already", APP, APP)
+                .owner("/srv/data", APP, APP)
+                .symlink("/srv/link", "data");
+            let mut manifest = one_file(&["true"]);
+            manifest["directories"] = json!([{"path": "/srv/data", "recursive": true}]);
+            manifest["files"] = json!([
+                {"content": "x", "dest": format!("{way}/made/file"), "owner": APP, "group": APP, "mutable": true}
+            ]);
+            sandbox.manifest(&manifest);
+            let _ = sandbox.start().success();
+            assert_eq!(
+                sandbox.object("/srv/data/made"),
+                format!("directory 0755 {APP}:{APP}"),
+                "{way}"
+            );
+        }
+    }
+);
