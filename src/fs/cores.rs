@@ -6,6 +6,8 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::digest::pool::{MAX_THREADS, other_cores};
 use crate::fs::error::FsError;
 
@@ -15,11 +17,15 @@ const MANY: usize = 256;
 /// Bytes of stack of a thread that walks on by itself.
 const STACK: usize = 8 * 1024 * 1024;
 
+/// Descriptors that suffice for two threads: each has two open for each of the most levels, and
+/// some for the files that it gives away.
+const DESCRIPTORS: u64 = 1024;
+
 /// The cores beside the caller's that nothing of the walk runs on.
 #[derive(Debug)]
 pub(super) struct Cores {
     spare: AtomicUsize,
-    /// True while two threads walk. More would have too many directories open at a time.
+    /// True while two threads walk, which is the most, and always if there are too few descriptors.
     walking: AtomicBool,
 }
 
@@ -27,7 +33,7 @@ impl Cores {
     pub(super) fn new() -> Self {
         Self {
             spare: AtomicUsize::new(other_cores().min(MAX_THREADS)),
-            walking: AtomicBool::new(false),
+            walking: AtomicBool::new(!has_descriptors()),
         }
     }
 
@@ -131,6 +137,11 @@ impl Cores {
     }
 }
 
+/// Returns true if this process may have the descriptors that two threads need.
+fn has_descriptors() -> bool {
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit >= DESCRIPTORS)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -193,7 +204,10 @@ mod tests {
     #[test]
     fn an_error_of_either_thread_is_returned() {
         for broken in 0..10 {
-            let cores = Cores::new();
+            let cores = Cores {
+                spare: AtomicUsize::new(1),
+                walking: AtomicBool::new(false),
+            };
             let digits: Vec<usize> = (0..10).collect();
             let visit = |digit: &usize| {
                 if *digit == broken {
