@@ -138,7 +138,7 @@ impl<'a> FileInstaller<'a> {
         let mut result = Ok(());
         for (number, copied) in copied {
             let Some(temporary) = self.pending.remove(&number) else {
-                continue;
+                return Err(Error::internal("a copy of no file ended", &number));
             };
             if result.is_ok() {
                 result = temporary.complete(copied);
