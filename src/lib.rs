@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::Command;
+use crate::cli::{Command, Lazy};
 use crate::error::Error;
 use crate::report::log::{LogFormat, LogLevel};
 use crate::report::summary::Summary;
@@ -63,14 +63,14 @@ fn run(command: Command, summary: Summary) -> u8 {
         None => report::log::init(LogFormat::Text, LogLevel::Info),
     }
     let ended = match command {
-        Command::Run(run) => run.run(summary).map(Launched::supervise),
-        Command::Init(init) => init.run().map(Launched::supervise).map_err(log_errors),
-        Command::Verify(verify) => verify.run().map_err(log_errors),
-        Command::Check(check) => check.run().map_err(log_errors),
-        Command::Plan(plan) => plan.run().map_err(log_errors),
+        Command::Run(Lazy(run)) => run.run(summary).map(Launched::supervise),
+        Command::Init(Lazy(init)) => init.run().map(Launched::supervise).map_err(log_errors),
+        Command::Verify(Lazy(verify)) => verify.run().map_err(log_errors),
+        Command::Check(Lazy(check)) => check.run().map_err(log_errors),
+        Command::Plan(Lazy(plan)) => plan.run().map_err(log_errors),
         Command::Schema => commands::schema::run().map_err(log_errors),
-        Command::Status(status) => status.run().map_err(log_errors),
-        Command::Digest(digest) => digest.run().map_err(log_errors),
+        Command::Status(Lazy(status)) => status.run().map_err(log_errors),
+        Command::Digest(Lazy(digest)) => digest.run().map_err(log_errors),
     };
     // The lowest code of several problems, so that their order does not matter.
     ended.unwrap_or_else(|errors| {
