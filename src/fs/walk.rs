@@ -211,7 +211,7 @@ impl Dir {
                 return Ok(());
             }
             let name = child.path().file_name().unwrap_or_default();
-            self.change_owner(name, child.fd(), owner)
+            self.change_owner_of(name, child.fd(), owner)
         })
     }
 
@@ -231,12 +231,10 @@ impl Dir {
                 directories.push(name.clone());
             } else if self.is_to_be_given(&metadata, owner) {
                 self.refuse_hard_link(name, &metadata)?;
-                let Owner { uid, gid } = owner;
-                tracing::debug!(path = %escaped(&self.path().join(name)), uid, gid, "set owner");
-                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-                let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-                fchownat(self.fd(), name.as_os_str(), Some(uid), Some(gid), flags)
-                    .map_err(self.failed("cannot give away", name))?;
+                self.change_owner(name, owner, |uid, gid| {
+                    let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+                    fchownat(self.fd(), name.as_os_str(), uid, gid, flags)
+                })?;
             }
         }
         Ok(())
@@ -289,14 +287,31 @@ impl Dir {
             .map_err(self.failed("cannot look at", name))?
             .into();
         self.refuse_hard_link(name, &metadata)?;
-        self.change_owner(name, fd.as_fd(), owner)
+        self.change_owner_of(name, fd.as_fd(), owner)
     }
 
-    fn change_owner(&self, name: &OsStr, fd: BorrowedFd<'_>, owner: Owner) -> Result<(), FsError> {
+    /// Gives `name`, which is open as `fd`, to `owner`.
+    fn change_owner_of(
+        &self,
+        name: &OsStr,
+        fd: BorrowedFd<'_>,
+        owner: Owner,
+    ) -> Result<(), FsError> {
+        self.change_owner(name, owner, |uid, gid| {
+            fchownat(fd, c"", uid, gid, AtFlags::AT_EMPTY_PATH)
+        })
+    }
+
+    /// Gives `name` to `owner` by `chown`.
+    fn change_owner(
+        &self,
+        name: &OsStr,
+        owner: Owner,
+        chown: impl FnOnce(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<(), FsError> {
         let Owner { uid, gid } = owner;
         tracing::debug!(path = %escaped(&self.path().join(name)), uid, gid, "set owner");
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        fchownat(fd, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
+        chown(Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(self.failed("cannot give away", name))
     }
 
