@@ -9,7 +9,7 @@ use crate::digest::FileDigest;
 use crate::drift::{ContentChange, Drift, Exclusion};
 use crate::error::Error;
 use crate::fs::metadata::{FileKind, Ownership};
-use crate::plan::{Entry, EntryKind, Plan, Protection};
+use crate::plan::{Entry, EntryKind, Plan};
 use crate::verify::observe::{Found, Observed, ObservedEntry};
 
 /// The result of a comparison.
@@ -24,7 +24,6 @@ pub(crate) struct Comparison {
 /// Compares `observed`, which was read for `plan`, with the plan.
 pub(crate) fn compare(plan: &Plan, observed: Observed) -> Comparison {
     let mut comparing = Comparing {
-        locked: plan.lock != Protection::None,
         installer: plan.installer,
         planned: plan.locked_directories(plan.installer),
         reported: BTreeSet::new(),
@@ -73,8 +72,6 @@ impl Comparison {
 }
 
 struct Comparing<'a> {
-    /// True if directories on the way must be closed to other users.
-    locked: bool,
     installer: u32,
     /// Directories that are entries themselves: their own comparison reports them.
     planned: BTreeSet<&'a Path>,
@@ -87,10 +84,7 @@ impl Comparing<'_> {
     fn entry(&mut self, entry: &Entry, observed: ObservedEntry) {
         let dest = &entry.dest;
         let mut open = false;
-        if let Some(parent) = observed.unsafe_parent
-            && self.locked
-            && entry.locked
-        {
+        if let Some(parent) = observed.unsafe_parent {
             open = true;
             if !self.planned.contains(parent.path.as_path()) {
                 self.push_once(Drift::UnsafeParent {

@@ -44,7 +44,7 @@ pub(crate) struct Observed {
 /// The state of the disk at one destination.
 #[derive(Debug)]
 pub(crate) struct ObservedEntry {
-    /// The first directory on the way that other users can change.
+    /// The first directory on the way that other users can change, if the entry is locked.
     pub(crate) unsafe_parent: Option<UnsafeParent>,
     pub(crate) found: Found,
     /// The first error while reading it.

@@ -6,7 +6,7 @@ use super::*;
 use crate::declaration::{OnDrift, OnManifestChange, Policies};
 use crate::fs::error::FsError;
 use crate::fs::metadata::Metadata;
-use crate::plan::{ContentOrigin, PlannedDirectory, PlannedFile, Service};
+use crate::plan::{ContentOrigin, PlannedDirectory, PlannedFile, Protection, Service};
 use crate::sys::capability::CapabilitySet;
 use crate::verify::observe::UnsafeParent;
 
