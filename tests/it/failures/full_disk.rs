@@ -90,6 +90,18 @@ fn start_twice(original: &Sandbox, target: &str, limit: &str, golden: &str) -> b
     fitted
 }
 
+/// Asserts that starts with more and more room on the disk at `target` failed first, and fitted from
+/// some size on.
+#[track_caller]
+fn assert_that_room_decides(target: &str, fitted: &[bool]) {
+    assert!(fitted.is_sorted(), "more room is never worse: {fitted:?}");
+    assert_eq!(
+        (fitted.first(), fitted.last()),
+        (Some(&false), Some(&true)),
+        "{target}: both ends are reached"
+    );
+}
+
 // Promise 3: a full disk leaves no seal, and with more room the next start repairs everything.
 sandbox_test!(
     promise_3_a_disk_that_is_full_at_any_size_is_repaired_when_it_has_room,
@@ -106,12 +118,7 @@ sandbox_test!(
                     &golden,
                 ));
             }
-            assert!(fitted.is_sorted(), "more room is never worse: {fitted:?}");
-            assert_eq!(
-                (fitted[0], fitted.last()),
-                (false, Some(&true)),
-                "{target}: both ends are reached"
-            );
+            assert_that_room_decides(target, &fitted);
         }
     }
 );
@@ -126,12 +133,7 @@ sandbox_test!(
             let fitted: Vec<bool> = (1..=enough)
                 .map(|n| start_twice(&original, target, &format!("nr_inodes={n}"), &golden))
                 .collect();
-            assert!(fitted.is_sorted(), "more room is never worse: {fitted:?}");
-            assert_eq!(
-                (fitted[0], fitted.last()),
-                (false, Some(&true)),
-                "{target}: both ends are reached"
-            );
+            assert_that_room_decides(target, &fitted);
         }
     }
 );
